@@ -1,0 +1,53 @@
+//! The two ways to compute: one coarse interface, whole clouds in and whole columns out.
+
+pub(crate) mod cpu;
+pub(crate) mod gpu;
+
+use crate::cloud::Lattice;
+use crate::columns::RawColumns;
+use crate::error::Result;
+use crate::features::{Attributes, FeatureSet};
+use crate::neighborhood::{Neighborhood, Neighbors};
+use crate::report::Report;
+
+/// One cloud, ready to compute on: at least one point, every input of the request there.
+#[derive(Debug)]
+pub(crate) struct Job<'a> {
+    pub(crate) lattice: &'a Lattice<'a>,
+    pub(crate) attributes: PointAttributes<'a>,
+    pub(crate) neighborhood: Neighborhood,
+}
+
+/// Computes jobs. Implementations agree on neighbours to the bit, on columns within the catalogue's tolerances.
+pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
+    /// Values and flags of every point.
+    fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns>;
+
+    /// Neighbour lists of every point.
+    fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors>;
+}
+
+/// The cloud's recorded channels and what their full scale is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PointAttributes<'a> {
+    pub(crate) rgb: Option<[&'a [u16]; 3]>,
+    pub(crate) nir: Option<&'a [u16]>,
+    /// Recorded value that counts as 1.
+    pub(crate) rgb_full: u16,
+    pub(crate) nir_full: u16,
+}
+
+impl PointAttributes<'_> {
+    /// What point `i` carries, scaled to 0..1.
+    pub(crate) fn at(&self, i: usize) -> Attributes {
+        let mut out = Attributes::default();
+        if let Some([r, g, b]) = self.rgb {
+            let full = f64::from(self.rgb_full);
+            [out.red, out.green, out.blue] = [r, g, b].map(|c| f64::from(c[i]) / full);
+        }
+        if let Some(nir) = self.nir {
+            out.nir = f64::from(nir[i]) / f64::from(self.nir_full);
+        }
+        out
+    }
+}

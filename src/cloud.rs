@@ -1,0 +1,201 @@
+//! A point cloud as borrowed columns.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::frame::{self, Frame, Precision};
+
+/// Most points of one cloud: the largest 32-bit index is kept to mean "no neighbour".
+pub const MAX_POINTS: usize = u32::MAX as usize - 1;
+
+#[derive(Debug, Clone, Copy)]
+enum Coordinates<'a> {
+    F64(&'a [[f64; 3]]),
+    F32(&'a [[f32; 3]]),
+    F64Columns([&'a [f64]; 3]),
+    F32Columns([&'a [f32]; 3]),
+    Lattice(&'a [[i32; 3]], Frame),
+}
+
+/// Borrowed columns of one cloud: coordinates, and whatever else the sensor recorded.
+///
+/// Nothing is copied until an [`Engine`](crate::Engine) computes; the columns are checked then.
+#[derive(Debug, Clone, Copy)]
+pub struct PointCloud<'a> {
+    coordinates: Coordinates<'a>,
+    quantum: Option<f64>,
+    pub(crate) rgb: Option<[&'a [u16]; 3]>,
+    pub(crate) nir: Option<&'a [u16]>,
+}
+
+impl<'a> PointCloud<'a> {
+    fn new(coordinates: Coordinates<'a>) -> Self {
+        Self { coordinates, quantum: None, rgb: None, nir: None }
+    }
+
+    /// Points as `[x, y, z]` in the cloud's unit.
+    pub fn from_f64(points: &'a [[f64; 3]]) -> Self {
+        Self::new(Coordinates::F64(points))
+    }
+
+    /// Points as `[x, y, z]` in the cloud's unit.
+    pub fn from_f32(points: &'a [[f32; 3]]) -> Self {
+        Self::new(Coordinates::F32(points))
+    }
+
+    /// One slice for each axis, all of one length.
+    pub fn from_columns(x: &'a [f64], y: &'a [f64], z: &'a [f64]) -> Self {
+        Self::new(Coordinates::F64Columns([x, y, z]))
+    }
+
+    /// One slice for each axis, all of one length.
+    pub fn from_columns_f32(x: &'a [f32], y: &'a [f32], z: &'a [f32]) -> Self {
+        Self::new(Coordinates::F32Columns([x, y, z]))
+    }
+
+    /// Integer lattice coordinates and the frame that gives them a place and a size, as in a LAS record.
+    pub fn from_lattice(points: &'a [[i32; 3]], frame: Frame) -> Self {
+        Self::new(Coordinates::Lattice(points, frame))
+    }
+
+    /// Sets the edge of a lattice cell instead of having it chosen from the values (no effect on
+    /// [`from_lattice`](Self::from_lattice)). Points in one cell then count as one place.
+    #[must_use]
+    pub fn with_quantum(mut self, quantum: f64) -> Self {
+        self.quantum = Some(quantum);
+        self
+    }
+
+    /// Red, green and blue as recorded, one value a point; 8-bit values are recognised by their maximum.
+    #[must_use]
+    pub fn with_rgb(mut self, red: &'a [u16], green: &'a [u16], blue: &'a [u16]) -> Self {
+        self.rgb = Some([red, green, blue]);
+        self
+    }
+
+    /// Near-infrared as recorded, one value a point.
+    #[must_use]
+    pub fn with_nir(mut self, nir: &'a [u16]) -> Self {
+        self.nir = Some(nir);
+        self
+    }
+
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        match self.coordinates {
+            Coordinates::F64(p) => p.len(),
+            Coordinates::F32(p) => p.len(),
+            Coordinates::F64Columns([x, ..]) => x.len(),
+            Coordinates::F32Columns([x, ..]) => x.len(),
+            Coordinates::Lattice(p, _) => p.len(),
+        }
+    }
+
+    /// Whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Refuses columns of different length and clouds with more points than indices.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let expected = self.len();
+        let check = |column, found| match found == expected {
+            true => Ok(()),
+            false => Err(Error::LengthMismatch { column, found, expected }),
+        };
+        match self.coordinates {
+            Coordinates::F64Columns([_, y, z]) => {
+                check("y", y.len())?;
+                check("z", z.len())?;
+            }
+            Coordinates::F32Columns([_, y, z]) => {
+                check("y", y.len())?;
+                check("z", z.len())?;
+            }
+            _ => {}
+        }
+        if let Some(rgb) = self.rgb {
+            for (channel, name) in rgb.iter().zip(["red", "green", "blue"]) {
+                check(name, channel.len())?;
+            }
+        }
+        if let Some(nir) = self.nir {
+            check("nir", nir.len())?;
+        }
+        if expected > MAX_POINTS {
+            return Err(Error::TooManyPoints { points: expected, limit: MAX_POINTS });
+        }
+        Ok(())
+    }
+
+    /// The cloud on its lattice, with its bounds.
+    pub(crate) fn lattice(&self) -> Result<Lattice<'a>> {
+        let n = self.len();
+        let (points, frame): (Cow<'a, [[i32; 3]]>, Frame) = match self.coordinates {
+            Coordinates::Lattice(points, frame) => (Cow::Borrowed(points), frame),
+            Coordinates::F64(p) => self.quantized(n, |i| p[i], Precision::F64)?,
+            Coordinates::F32(p) => self.quantized(n, |i| p[i].map(f64::from), Precision::F32)?,
+            Coordinates::F64Columns(c) => {
+                self.quantized(n, |i| [c[0][i], c[1][i], c[2][i]], Precision::F64)?
+            }
+            Coordinates::F32Columns(c) => {
+                let at = |i: usize| [c[0][i], c[1][i], c[2][i]].map(f64::from);
+                self.quantized(n, at, Precision::F32)?
+            }
+        };
+        Lattice::new(points, frame)
+    }
+
+    fn quantized<F>(&self, n: usize, at: F, precision: Precision) -> Result<(Cow<'a, [[i32; 3]]>, Frame)>
+    where
+        F: Fn(usize) -> [f64; 3] + Sync,
+    {
+        let frame = frame::choose(n, &at, precision, self.quantum)?;
+        Ok((Cow::Owned(frame::quantize(n, &at, &frame)), frame))
+    }
+}
+
+/// A cloud's lattice coordinates. Extents are at most [`frame::MAX_EXTENT`], so squared distances fit u64.
+#[derive(Debug)]
+pub(crate) struct Lattice<'a> {
+    pub(crate) points: Cow<'a, [[i32; 3]]>,
+    pub(crate) frame: Frame,
+    /// Smallest and largest coordinates; both zero for an empty cloud.
+    pub(crate) min: [i32; 3],
+    pub(crate) max: [i32; 3],
+}
+
+impl<'a> Lattice<'a> {
+    pub(crate) fn new(points: Cow<'a, [[i32; 3]]>, frame: Frame) -> Result<Self> {
+        let bounds = points
+            .par_iter()
+            .with_min_len(1 << 14)
+            .fold(|| ([i32::MAX; 3], [i32::MIN; 3]), |(lo, hi), p| widen(lo, hi, *p, *p))
+            .reduce_with(|a, b| widen(a.0, a.1, b.0, b.1));
+        let (min, max) = bounds.unwrap_or(([0; 3], [0; 3]));
+        for a in 0..3 {
+            let quanta = i64::from(max[a]) - i64::from(min[a]);
+            if quanta > i64::from(frame::MAX_EXTENT) {
+                let (limit, quantum) = (frame::MAX_EXTENT, frame.quantum());
+                let quanta = quanta as f64;
+                return Err(Error::ExtentTooLarge { axis: frame::AXES[a], quanta, quantum, limit });
+            }
+        }
+        Ok(Self { points, frame, min, max })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.points.len()
+    }
+}
+
+fn widen(lo: [i32; 3], hi: [i32; 3], a: [i32; 3], b: [i32; 3]) -> ([i32; 3], [i32; 3]) {
+    (std::array::from_fn(|i| lo[i].min(a[i])), std::array::from_fn(|i| hi[i].max(b[i])))
+}
+
+/// Squared distance of two lattice points, in quanta². Exact for any two points of one [`Lattice`].
+pub(crate) fn dist_sq(a: [i32; 3], b: [i32; 3]) -> u64 {
+    (0..3).map(|i| u64::from(a[i].abs_diff(b[i])).pow(2)).sum()
+}

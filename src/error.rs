@@ -1,0 +1,147 @@
+//! Every way in which a call of this crate can fail.
+
+use crate::features::Feature;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, with the numbers that show it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A coordinate is NaN or infinite.
+    #[error("coordinate {axis} of point {index} is not finite; {count} points have such a coordinate")]
+    NonFinite {
+        /// First point with such a coordinate.
+        index: usize,
+        /// Its axis: `x`, `y` or `z`.
+        axis: char,
+        /// How many points have one.
+        count: usize,
+    },
+    /// Two columns of one cloud differ in length.
+    #[error("column {column} has {found} values, the cloud has {expected} points")]
+    LengthMismatch {
+        /// Which column.
+        column: &'static str,
+        /// Its length.
+        found: usize,
+        /// The number of points.
+        expected: usize,
+    },
+    /// More points than 32-bit indices can name.
+    #[error("{points} points are more than the {limit} that one cloud may have")]
+    TooManyPoints {
+        /// Points given.
+        points: usize,
+        /// Points allowed.
+        limit: usize,
+    },
+    /// A quantum that is not a positive, finite number.
+    #[error("quantum {0} is not a positive finite number")]
+    InvalidQuantum(f64),
+    /// The cloud is wider than the lattice.
+    #[error("axis {axis} spans {quanta:.0} quanta of {quantum}, more than {limit}")]
+    ExtentTooLarge {
+        /// `x`, `y` or `z`.
+        axis: char,
+        /// The extent, in quanta.
+        quanta: f64,
+        /// The quantum, in the cloud's unit.
+        quantum: f64,
+        /// Quanta allowed.
+        limit: u32,
+    },
+    /// A neighbourhood that holds no point.
+    #[error("k = 0: a neighbourhood needs at least one point")]
+    ZeroNeighbors,
+    /// A feature needs an input that the cloud lacks.
+    #[error("{}", missing_inputs(.0))]
+    MissingInputs(Vec<(Feature, &'static str)>),
+    /// No feature has this name.
+    #[error("unknown feature {name:?}{}", suggestion.map_or(String::new(), |s| format!(", did you mean {s:?}?")))]
+    UnknownFeature {
+        /// The name given.
+        name: String,
+        /// The closest name there is.
+        suggestion: Option<&'static str>,
+    },
+    /// No adapter answers, or none matches.
+    #[error("no usable GPU adapter: {0}")]
+    NoAdapter(String),
+    /// The device refused limits, a shader, a pipeline or a command.
+    #[error("GPU error in {stage}: {message}")]
+    Gpu {
+        /// What was being done.
+        stage: &'static str,
+        /// The device's words.
+        message: String,
+    },
+    /// The device ran out of memory, also after the pool was trimmed.
+    #[error("GPU out of memory: {bytes} bytes for {what}")]
+    GpuOutOfMemory {
+        /// Bytes asked for.
+        bytes: u64,
+        /// What for.
+        what: &'static str,
+    },
+    /// The device is gone.
+    #[error("GPU device lost: {0}")]
+    DeviceLost(String),
+    /// The device did not answer in time.
+    #[error("GPU did not answer within {seconds} s during {stage}")]
+    Timeout {
+        /// What was being waited for.
+        stage: &'static str,
+        /// How long.
+        seconds: u64,
+    },
+    /// A chunk cannot be made small enough for the device's limits.
+    #[error("a chunk needs {bytes} bytes in one {what}, the device allows {limit}")]
+    ChunkTooLarge {
+        /// Bytes needed.
+        bytes: u64,
+        /// The limited thing.
+        what: &'static str,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The CPU index refused the points.
+    #[error("CPU index: {0}")]
+    CpuIndex(String),
+    /// Reading or writing a file failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// A LAS/LAZ file is damaged, forged or of a kind that cannot be kept.
+    #[error("{path}: {message}")]
+    Las {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The input already has a dimension of an output column's name.
+    #[error("the input already has dimension {name:?} (overwriting columns must be asked for)")]
+    ColumnExists {
+        /// The dimension.
+        name: String,
+    },
+}
+
+fn missing_inputs(missing: &[(Feature, &'static str)]) -> String {
+    let mut text = String::from("missing input: ");
+    for (i, (feature, input)) in missing.iter().enumerate() {
+        if i > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(feature.name());
+        text.push_str(" needs ");
+        text.push_str(input);
+    }
+    text
+}

@@ -1,0 +1,315 @@
+//! Which features there are, and sets of them.
+
+mod catalogue;
+mod formulas;
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use catalogue::Feature;
+pub(crate) use catalogue::{CATALOGUE, GROUPS};
+pub(crate) use formulas::{Attributes, Shape};
+
+use crate::error::{Error, Result};
+
+/// Everything the catalogue says about one feature.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Row {
+    /// The feature.
+    pub feature: Feature,
+    /// Its name, in `snake_case`.
+    pub name: &'static str,
+    /// Unit; `-` for pure numbers. `m` stands for the cloud's unit.
+    pub unit: &'static str,
+    /// Smallest and largest value there can be.
+    pub range: (f64, f64),
+    /// Formula, in the catalogue's notation.
+    pub formula: &'static str,
+    /// Where the definition comes from.
+    pub source: &'static str,
+    /// What it is computed from.
+    pub inputs: &'static [Input],
+    /// How far the GPU's f32 may be from the CPU's f64.
+    pub tolerance: Tolerance,
+    /// Values in neighbourhoods where the formula has none or is fixed: the first rule whose flag is set wins.
+    pub rules: &'static [(Flags, f64)],
+    /// Other names under which it can be asked for.
+    pub aliases: &'static [&'static str],
+    /// The formula in f64.
+    pub(crate) cpu: fn(&Shape) -> f64,
+}
+
+impl Row {
+    /// Name of the LAS dimension: the feature's name in CamelCase.
+    pub fn las_name(&self) -> String {
+        let capital = |word: &str| {
+            let mut letters = word.chars();
+            letters.next().map_or(String::new(), |c| c.to_ascii_uppercase().to_string() + letters.as_str())
+        };
+        self.name.split('_').map(capital).collect()
+    }
+
+    /// Whether the values are whole numbers, written to files as integers.
+    pub fn is_count(&self) -> bool {
+        self.unit == "count"
+    }
+}
+
+/// What a feature is computed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Input {
+    /// Coordinates.
+    Xyz,
+    /// Red, green and blue.
+    Rgb,
+    /// Near-infrared.
+    Nir,
+}
+
+impl Input {
+    /// Its name in messages and listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Xyz => "xyz",
+            Self::Rgb => "rgb",
+            Self::Nir => "nir",
+        }
+    }
+}
+
+/// How far the GPU's f32 value may be from the CPU's f64 value for the same neighbours.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Tolerance {
+    /// Not at all, after rounding to f32.
+    Exact,
+    /// This part of the value.
+    Relative(f64),
+    /// This much.
+    Absolute(f64),
+    /// This part of λ1: the eigen-solver's error is a few units in the last place of λ1.
+    OfLambda1(f64),
+    /// This part of the distance to the farthest member.
+    OfRadius(f64),
+    /// This much, where (λ2 − λ3)/λ1 exceeds [`SHARP`]: the normal has no better-defined direction elsewhere.
+    WhereSharp(f64),
+    /// This part of the farthest member's distance, where the plane through the others is sharp.
+    OfRadiusWhereSharp(f64),
+    /// One component of eigenvector 1, 2 or 3: the vectors differ by this angle in degrees at most, where the
+    /// neighbouring eigenvalues are [`SHARP`]·λ1 apart.
+    Angle(u8, f64),
+}
+
+/// Relative distance between eigenvalues below which their vectors' directions are not compared.
+pub const SHARP: f64 = 1e-3;
+
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact => write!(f, "exact"),
+            Self::Relative(t) => write!(f, "{t:e} of the value"),
+            Self::Absolute(t) => write!(f, "{t:e}"),
+            Self::OfLambda1(t) => write!(f, "{t:e} of λ1"),
+            Self::OfRadius(t) => write!(f, "{t:e} of r"),
+            Self::WhereSharp(t) => write!(f, "{t:e} where (λ2−λ3)/λ1 > {SHARP:e}"),
+            Self::OfRadiusWhereSharp(t) => write!(f, "{t:e} of r where (λ2−λ3)/λ1 > {SHARP:e}"),
+            Self::Angle(axis, t) => write!(f, "{t}° for v{axis} where its eigenvalue is {SHARP:e} λ1 apart"),
+        }
+    }
+}
+
+/// What is special about a neighbourhood, by exact integer tests that agree on every backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flags(pub u32);
+
+impl Flags {
+    /// Fewer than three members.
+    pub const FEW: Self = Self(1);
+    /// All members at one place.
+    pub const IDENTICAL: Self = Self(1 << 1);
+    /// All members on one line.
+    pub const COLLINEAR: Self = Self(1 << 2);
+    /// The members without the query span no plane: fewer than three, at one place or on one line.
+    pub const NO_PLANE: Self = Self(1 << 3);
+    /// Red and near-infrared are both zero.
+    pub const DARK: Self = Self(1 << 4);
+
+    /// Whether any flag of `other` is set.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl std::ops::BitOr for Flags {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl Feature {
+    /// The catalogue's row.
+    pub fn row(self) -> &'static Row {
+        &CATALOGUE[self as usize]
+    }
+
+    /// Name, in `snake_case`.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// Every feature, in the catalogue's order.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> {
+        CATALOGUE.iter().map(|row| row.feature)
+    }
+}
+
+impl fmt::Display for Feature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Feature {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        CATALOGUE
+            .iter()
+            .find(|row| row.name == name || row.aliases.contains(&name))
+            .map(|row| row.feature)
+            .ok_or_else(|| unknown(name))
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let names = CATALOGUE.iter().flat_map(|r| r.aliases.iter().copied().chain([r.name]));
+    let suggestion = names
+        .chain(GROUPS.iter().map(|g| g.0))
+        .map(|known| (edit_distance(name, known), known))
+        .min()
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .map(|(_, known)| known);
+    Error::UnknownFeature { name: name.to_owned(), suggestion }
+}
+
+/// Levenshtein distance, for suggestions.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The features to compute, each once, in the order they were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeatureSet(Vec<Feature>);
+
+impl FeatureSet {
+    /// The given features, repeats dropped.
+    pub fn new(features: impl IntoIterator<Item = Feature>) -> Self {
+        let mut set = Self::default();
+        for feature in features {
+            set.insert(feature);
+        }
+        set
+    }
+
+    /// Every feature that needs nothing but coordinates.
+    pub fn geometric() -> Self {
+        Self::new(Feature::all().filter(|f| f.row().inputs == [Input::Xyz]))
+    }
+
+    /// Reads a comma-separated list of names, aliases and groups (`normals`, `eigenvalues`, `eigenvectors`, `rgb`).
+    ///
+    /// # Errors
+    /// [`Error::UnknownFeature`] with the closest name there is.
+    pub fn parse(list: &str) -> Result<Self> {
+        let mut set = Self::default();
+        for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            match GROUPS.iter().find(|group| group.0 == name) {
+                Some((_, members)) => members.iter().for_each(|&f| set.insert(f)),
+                None => set.insert(name.parse()?),
+            }
+        }
+        Ok(set)
+    }
+
+    /// Adds a feature unless it is there.
+    pub fn insert(&mut self, feature: Feature) {
+        if !self.0.contains(&feature) {
+            self.0.push(feature);
+        }
+    }
+
+    /// Number of features.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The features in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Feature> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Whether any feature is computed from `input`.
+    pub(crate) fn needs(&self, input: Input) -> bool {
+        self.0.iter().any(|f| f.row().inputs.contains(&input))
+    }
+}
+
+impl FromIterator<Feature> for FeatureSet {
+    fn from_iter<I: IntoIterator<Item = Feature>>(features: I) -> Self {
+        Self::new(features)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_at_their_feature_and_names_are_unique() {
+        let mut names = std::collections::HashSet::new();
+        for (i, row) in CATALOGUE.iter().enumerate() {
+            assert_eq!(row.feature as usize, i, "{}", row.name);
+            let las = row.las_name();
+            assert!(las.len() <= 32 && las.is_ascii(), "{las}");
+            assert!(names.insert(las), "{}", row.name);
+            assert!(row.aliases.iter().all(|a| names.insert((*a).to_owned())), "{}", row.name);
+            assert!(!row.inputs.is_empty() && row.range.0 < row.range.1, "{}", row.name);
+        }
+        assert!(names.len() > CATALOGUE.len());
+    }
+
+    #[test]
+    fn lists_take_names_aliases_and_groups() {
+        let set = FeatureSet::parse("scattering, normals,planarity,planarity").unwrap();
+        let names: Vec<_> = set.iter().map(Feature::name).collect();
+        assert_eq!(names, ["sphericity", "normal_x", "normal_y", "normal_z", "planarity"]);
+        let error = FeatureSet::parse("planarty").unwrap_err();
+        assert_eq!(error.to_string(), "unknown feature \"planarty\", did you mean \"planarity\"?");
+    }
+
+    #[test]
+    fn las_names_are_camel_case() {
+        assert_eq!(Feature::NormalX.row().las_name(), "NormalX");
+        assert_eq!(Feature::Density3d.row().las_name(), "Density3d");
+        assert_eq!(Feature::Eigenvalue1.row().las_name(), "Eigenvalue1");
+    }
+}

@@ -1,0 +1,1 @@
+//! LAS/LAZ files in and out.

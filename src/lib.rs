@@ -1,0 +1,50 @@
+//! Exact neighbours and surface features for every point of a 3-D point cloud, on any GPU and on the CPU.
+//!
+//! ```text
+//! cloud ─ validate ─ frame ─ plan (chunks: core + halo) ─ backend ─ columns (in cloud order) + report
+//!                                                         ├ gpu: upload → index → query → features → readback
+//!                                                         └ cpu: kd-tree → query → features
+//! ```
+//!
+//! * [`PointCloud`] borrows your columns; an [`Engine`] puts them on an integer lattice (a [`Frame`]), so that
+//!   distances are exact everywhere and neighbours agree to the bit between the CPU and any GPU.
+//! * [`FeatureSet`] names what to compute; [`Feature`] lists everything there is, with formula, unit and source.
+//! * [`Engine::features`] gives [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
+#![cfg_attr(feature = "las", doc = "* [`las`] reads and writes LAS/LAZ files.")]
+//!
+//! ```
+//! use lidar_features::{Backend, Engine, Feature, FeatureSet, Neighborhood, PointCloud};
+//!
+//! let points: Vec<[f64; 3]> = (0..400).map(|i| [f64::from(i % 20), f64::from(i / 20), 0.0]).collect();
+//! let engine = Engine::builder().backend(Backend::Cpu).build()?;
+//! let set = FeatureSet::parse("normals,planarity")?;
+//! let (columns, report) = engine.features(&PointCloud::from_f64(&points), &set, Neighborhood::knn(9)?)?;
+//! assert_eq!(columns.get(Feature::NormalZ).unwrap()[0], 1.0);
+//! assert_eq!(report.quantum, 0.01);
+//! # Ok::<(), lidar_features::Error>(())
+//! ```
+
+mod backend;
+mod cloud;
+mod columns;
+mod engine;
+mod error;
+mod features;
+mod frame;
+#[cfg(feature = "las")]
+pub mod las;
+mod moments;
+mod neighborhood;
+mod report;
+pub mod synthetic;
+
+pub use backend::gpu::{AdapterInfo, adapters};
+pub use cloud::{MAX_POINTS, PointCloud};
+pub use columns::{Column, Columns};
+pub use engine::{Backend, Engine, EngineBuilder};
+pub use error::{Error, Result};
+pub use features::{Feature, FeatureSet, Flags, Input, Row, SHARP, Tolerance};
+pub use frame::{Frame, MAX_EXTENT};
+pub use neighborhood::{Neighborhood, Neighbors};
+pub use report::{PoolStats, Report};
+pub use wgpu;

@@ -1,0 +1,156 @@
+//! Exact integer sums over one neighbourhood: what every formula starts from, on either backend.
+
+use crate::features::Flags;
+
+/// Sums of lattice offsets from the query over the members of N, in quanta, and exact facts about their shape.
+///
+/// Integers throughout, so neither the order of the members nor the device that summed them shows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Moments {
+    pub(crate) n: u32,
+    /// Σ o.
+    pub(crate) sum: [i64; 3],
+    /// Σ o oᵀ as xx, xy, xz, yy, yz, zz.
+    pub(crate) square: [i128; 6],
+    /// Squared distance to the farthest member.
+    pub(crate) radius_sq: u64,
+    /// Σ of distances, each rounded to 2^-16 quantum.
+    pub(crate) distance_sum: u64,
+    pub(crate) z_min: i64,
+    pub(crate) z_max: i64,
+    pub(crate) flags: Flags,
+}
+
+impl Moments {
+    /// Sums over offsets from the query; the query itself is one of them (offset zero), if it is a member.
+    pub(crate) fn of(offsets: &[[i64; 3]]) -> Self {
+        let mut m = Self { n: offsets.len() as u32, z_min: i64::MAX, z_max: i64::MIN, ..Self::default() };
+        let widest = offsets.iter().flatten().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+        // Products of 28-bit offsets leave 7 bits of an i64 for the sum of 127; beyond, the sums are wider.
+        if widest < 1 << 28 && offsets.len() < 1 << 7 {
+            let mut square = [0i64; 6];
+            for &[x, y, z] in offsets {
+                let products = [x * x, x * y, x * z, y * y, y * z, z * z];
+                square.iter_mut().zip(products).for_each(|(s, p)| *s += p);
+            }
+            m.square = square.map(i128::from);
+        } else {
+            for o in offsets {
+                let [x, y, z] = o.map(i128::from);
+                let products = [x * x, x * y, x * z, y * y, y * z, z * z];
+                m.square.iter_mut().zip(products).for_each(|(s, p)| *s += p);
+            }
+        }
+        for &[x, y, z] in offsets {
+            m.sum[0] += x;
+            m.sum[1] += y;
+            m.sum[2] += z;
+            m.z_min = m.z_min.min(z);
+            m.z_max = m.z_max.max(z);
+            let dist_sq = x.unsigned_abs().pow(2) + y.unsigned_abs().pow(2) + z.unsigned_abs().pow(2);
+            m.radius_sq = m.radius_sq.max(dist_sq);
+            m.distance_sum += fixed_sqrt(dist_sq);
+        }
+        m.flags = flags(offsets);
+        m
+    }
+
+    /// n Σ o oᵀ − Σo Σoᵀ = n² C, in quanta²: exact, whatever the neighbourhood's distance from the query.
+    pub(crate) fn scatter(&self) -> [i128; 6] {
+        self.scatter_of(i128::from(self.n))
+    }
+
+    /// The same of N without the query, whose offset is zero: only the count changes.
+    pub(crate) fn scatter_of_rest(&self) -> [i128; 6] {
+        self.scatter_of(i128::from(self.n) - 1)
+    }
+
+    fn scatter_of(&self, n: i128) -> [i128; 6] {
+        let [x, y, z] = self.sum.map(i128::from);
+        let products = [x * x, x * y, x * z, y * y, y * z, z * z];
+        std::array::from_fn(|i| n * self.square[i] - products[i])
+    }
+}
+
+/// `round(sqrt(dist_sq) · 2^16)`: a distance that every device can compute to the bit, and that sums in any order.
+pub(crate) fn fixed_sqrt(dist_sq: u64) -> u64 {
+    let wide = u128::from(dist_sq) << 32;
+    let floor = wide.isqrt();
+    // The root lies above floor + 1/2 exactly when wide > floor² + floor.
+    (floor + u128::from(wide - floor * floor > floor)) as u64
+}
+
+fn flags(offsets: &[[i64; 3]]) -> Flags {
+    let mut flags = Flags::default();
+    if offsets.len() < 3 {
+        flags = flags | Flags::FEW;
+    }
+    match spanned(offsets.iter().copied()) {
+        0 => flags = flags | Flags::IDENTICAL,
+        1 => flags = flags | Flags::COLLINEAR,
+        _ => {}
+    }
+    // One zero offset is the query's own; its duplicates stay.
+    let query = offsets.iter().position(|o| *o == [0; 3]);
+    let rest = offsets.iter().enumerate().filter(|(i, _)| Some(*i) != query).map(|(_, o)| *o);
+    if rest.clone().count() < 3 || spanned(rest) < 2 {
+        flags = flags | Flags::NO_PLANE;
+    }
+    flags
+}
+
+/// Dimensions that the points span: 0 for one place, 1 for a line, 2 for more.
+fn spanned(mut points: impl Iterator<Item = [i64; 3]>) -> u32 {
+    let Some(first) = points.next() else { return 0 };
+    let mut along: Option<[i64; 3]> = None;
+    for p in points {
+        let d: [i64; 3] = std::array::from_fn(|a| p[a] - first[a]);
+        match along {
+            None if d == [0; 3] => {}
+            None => along = Some(d),
+            Some(a) => {
+                let cross = |i: usize, j: usize| {
+                    i128::from(a[i]) * i128::from(d[j]) - i128::from(a[j]) * i128::from(d[i])
+                };
+                if cross(1, 2) != 0 || cross(2, 0) != 0 || cross(0, 1) != 0 {
+                    return 2;
+                }
+            }
+        }
+    }
+    u32::from(along.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_roots_are_rounded_to_the_nearest() {
+        for d in (0..5000).chain([u64::from(u32::MAX), 1 << 40, 3 << 62]) {
+            let exact = (d as f64).sqrt() * 65536.0;
+            let error = (fixed_sqrt(d) as f64 - exact).abs();
+            assert!(error <= 0.5 + exact * 1e-15, "{d}: {error}");
+        }
+    }
+
+    #[test]
+    fn flags_tell_places_lines_and_planes() {
+        let of = |offsets: &[[i64; 3]]| Moments::of(offsets).flags;
+        assert_eq!(of(&[[0; 3]]), Flags::FEW | Flags::IDENTICAL | Flags::NO_PLANE);
+        assert_eq!(of(&[[0; 3]; 5]), Flags::IDENTICAL | Flags::NO_PLANE);
+        assert_eq!(of(&[[0; 3], [1, 2, 3], [-2, -4, -6], [3, 6, 9]]), Flags::COLLINEAR | Flags::NO_PLANE);
+        assert_eq!(of(&[[0; 3], [1, 0, 0], [0, 1, 0]]), Flags::NO_PLANE);
+        assert_eq!(of(&[[0; 3], [1, 0, 1], [0, 0, 1], [2, 0, 1]]), Flags::NO_PLANE);
+        assert_eq!(of(&[[0; 3], [1, 0, 0], [0, 1, 0], [1, 1, 0]]), Flags::default());
+    }
+
+    #[test]
+    fn wide_and_narrow_sums_agree_with_the_definition() {
+        let far = (1i64 << 30) + 1;
+        let m = Moments::of(&[[0; 3], [far, -far, 2], [3, 4, far]]);
+        assert_eq!(m.square[1], -i128::from(far).pow(2) + 12);
+        assert_eq!(m.scatter()[0], 3 * (i128::from(far).pow(2) + 9) - i128::from(far + 3).pow(2));
+        assert_eq!(m.radius_sq, (2 * far * far + 4) as u64);
+    }
+}

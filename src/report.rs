@@ -1,0 +1,92 @@
+//! What a call did, beside its result.
+
+use std::time::{Duration, Instant};
+
+use crate::features::Feature;
+
+/// What computed, on what, how long it took, and what was unusual.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// Points of the cloud.
+    pub points: usize,
+    /// `gpu` or `cpu`; `none` for an empty cloud.
+    pub backend: &'static str,
+    /// The GPU's name, driver and API.
+    pub adapter: Option<String>,
+    /// Why the CPU computed although a GPU was allowed.
+    pub fallback: Option<String>,
+    /// Edge of a lattice cell, in the cloud's unit.
+    pub quantum: f64,
+    /// The cloud's unit of length.
+    pub unit: &'static str,
+    /// Chunks that the cloud was cut into.
+    pub chunks: usize,
+    /// Points whose neighbours the CPU found for the GPU.
+    pub stragglers: usize,
+    /// Wall time from borrowed columns to columns in host memory.
+    pub seconds: f64,
+    /// Seconds by stage, in order of first appearance; stages that overlap add up to more than `seconds`.
+    pub stages: Vec<(&'static str, f64)>,
+    /// The buffer pool, at the end of the call.
+    pub pool: PoolStats,
+    /// Features computed.
+    pub features: Vec<Feature>,
+    /// Largest recorded value that counts as 1 for red, green and blue, and for near-infrared.
+    pub color_range: [Option<u16>; 2],
+}
+
+impl Report {
+    /// Adds to a stage's time.
+    pub(crate) fn add(&mut self, stage: &'static str, time: Duration) {
+        let seconds = time.as_secs_f64();
+        match self.stages.iter_mut().find(|s| s.0 == stage) {
+            Some(entry) => entry.1 += seconds,
+            None => self.stages.push((stage, seconds)),
+        }
+    }
+
+    /// Runs a stage and adds its time.
+    pub(crate) fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let out = work();
+        self.add(stage, start.elapsed());
+        out
+    }
+}
+
+/// Counters of the GPU buffer pool.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Requests served by a buffer that was there.
+    pub hits: u64,
+    /// Requests that created a buffer.
+    pub misses: u64,
+    /// Bytes that users of buffers asked for and now hold.
+    pub bytes_requested: u64,
+    /// Bytes of the buffers that they hold.
+    pub bytes_in_use: u64,
+    /// Bytes of buffers that wait for reuse.
+    pub bytes_idle: u64,
+    /// Most bytes that were in use and idle at one time.
+    pub bytes_peak: u64,
+    /// Bytes in use beyond what was asked for, by rounding to size classes.
+    pub bytes_padding: u64,
+    /// Idle buffers given back to the device.
+    pub trims: u64,
+    /// Requests repeated after the device was out of memory.
+    pub out_of_memory_retries: u64,
+    /// Seconds spent in creating buffers.
+    pub allocation_seconds: f64,
+}
+
+impl PoolStats {
+    /// Part of the requests that needed no new buffer; 1 if there was none.
+    pub fn reuse_rate(&self) -> f64 {
+        match self.hits + self.misses {
+            0 => 1.0,
+            all => self.hits as f64 / all as f64,
+        }
+    }
+}

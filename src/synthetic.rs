@@ -1,0 +1,1 @@
+//! Seeded scenes with known ground truth.

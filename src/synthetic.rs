@@ -1,1 +1,0 @@
-//! Seeded scenes with known ground truth.

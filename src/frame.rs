@@ -132,9 +132,9 @@ where
             |mut s, i| {
                 let p = at(i);
                 if p.iter().all(|v| v.is_finite()) {
-                    for a in 0..3 {
-                        s.min[a] = s.min[a].min(p[a]);
-                        s.max[a] = s.max[a].max(p[a]);
+                    for (a, v) in p.into_iter().enumerate() {
+                        s.min[a] = s.min[a].min(v);
+                        s.max[a] = s.max[a].max(v);
                     }
                 } else {
                     s.first_bad = s.first_bad.min(i);

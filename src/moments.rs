@@ -15,7 +15,7 @@ pub(crate) struct Moments {
     /// Squared distance to the farthest member.
     pub(crate) radius_sq: u64,
     /// Σ of distances, each rounded to 2^-16 quantum.
-    pub(crate) distance_sum: u64,
+    pub(crate) distance_sum: u128,
     pub(crate) z_min: i64,
     pub(crate) z_max: i64,
     pub(crate) flags: Flags,
@@ -49,7 +49,7 @@ impl Moments {
             m.z_max = m.z_max.max(z);
             let dist_sq = x.unsigned_abs().pow(2) + y.unsigned_abs().pow(2) + z.unsigned_abs().pow(2);
             m.radius_sq = m.radius_sq.max(dist_sq);
-            m.distance_sum += fixed_sqrt(dist_sq);
+            m.distance_sum += u128::from(fixed_sqrt(dist_sq));
         }
         m.flags = flags(offsets);
         m
@@ -74,10 +74,23 @@ impl Moments {
 
 /// `round(sqrt(dist_sq) · 2^16)`: a distance that every device can compute to the bit, and that sums in any order.
 pub(crate) fn fixed_sqrt(dist_sq: u64) -> u64 {
-    let wide = u128::from(dist_sq) << 32;
-    let floor = wide.isqrt();
-    // The root lies above floor + 1/2 exactly when wide > floor² + floor.
-    (floor + u128::from(wide - floor * floor > floor)) as u64
+    // The f64 root is off by far less than 1 of the fixed point's units, so one step sets it right. It is right
+    // when r² − r < dist_sq · 2^32 <= r² + r: the nearest integer to a root that no half-integer can be.
+    if dist_sq == 0 {
+        return 0;
+    }
+    let mut r = ((dist_sq as f64).sqrt() * 65536.0).round_ties_even() as u64;
+    if dist_sq < 1 << 31 {
+        let square = dist_sq << 32;
+        r -= u64::from(square + r <= r * r);
+        r += u64::from(square > r * r + r);
+        return r;
+    }
+    let square = u128::from(dist_sq) << 32;
+    let root = u128::from(r);
+    r -= u64::from(square + root <= root * root);
+    r += u64::from(square > root * root + root);
+    r
 }
 
 fn flags(offsets: &[[i64; 3]]) -> Flags {
@@ -93,7 +106,7 @@ fn flags(offsets: &[[i64; 3]]) -> Flags {
     // One zero offset is the query's own; its duplicates stay.
     let query = offsets.iter().position(|o| *o == [0; 3]);
     let rest = offsets.iter().enumerate().filter(|(i, _)| Some(*i) != query).map(|(_, o)| *o);
-    if rest.clone().count() < 3 || spanned(rest) < 2 {
+    if offsets.len() < 3 + usize::from(query.is_some()) || spanned(rest) < 2 {
         flags = flags | Flags::NO_PLANE;
     }
     flags
@@ -109,9 +122,8 @@ fn spanned(mut points: impl Iterator<Item = [i64; 3]>) -> u32 {
             None if d == [0; 3] => {}
             None => along = Some(d),
             Some(a) => {
-                let cross = |i: usize, j: usize| {
-                    i128::from(a[i]) * i128::from(d[j]) - i128::from(a[j]) * i128::from(d[i])
-                };
+                // Differences within one lattice stay below 2^31, so these products' difference fits.
+                let cross = |i: usize, j: usize| a[i] * d[j] - a[j] * d[i];
                 if cross(1, 2) != 0 || cross(2, 0) != 0 || cross(0, 1) != 0 {
                     return 2;
                 }
@@ -127,10 +139,15 @@ mod tests {
 
     #[test]
     fn fixed_roots_are_rounded_to_the_nearest() {
-        for d in (0..5000).chain([u64::from(u32::MAX), 1 << 40, 3 << 62]) {
-            let exact = (d as f64).sqrt() * 65536.0;
-            let error = (fixed_sqrt(d) as f64 - exact).abs();
-            assert!(error <= 0.5 + exact * 1e-15, "{d}: {error}");
+        let around = |d: u64| d - 2..=d + 2;
+        let edges = [1 << 31, 1 << 32, 1 << 40, 1 << 52, 1 << 53, 1 << 62, u64::MAX - 2].into_iter();
+        let spread = (1..20_000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i % 64));
+        for d in (0..5000).chain(edges.flat_map(around)).chain(spread) {
+            let wide = u128::from(d) << 32;
+            let floor = wide.isqrt();
+            // The root lies above floor + 1/2 exactly when wide > floor² + floor.
+            let expected = floor + u128::from(wide - floor * floor > floor);
+            assert_eq!(u128::from(fixed_sqrt(d)), expected, "{d}");
         }
     }
 

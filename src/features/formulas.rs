@@ -36,7 +36,7 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) fn new(m: &Moments, quantum: f64, attributes: Attributes, with_plane: bool) -> Self {
         let n = f64::from(m.n);
-        let to_covariance = |scatter: [i128; 6], n: f64| scatter.map(|v| v as f64 * (quantum / n).powi(2));
+        let to_covariance = |scatter: [i128; 6], n: f64| scatter.map(|v| to_f64(v) * (quantum / n).powi(2));
         let covariance = to_covariance(m.scatter(), n);
         let (lambda, vectors) = eigen(covariance);
         let plane_distance = if with_plane && m.n > 1 {
@@ -77,6 +77,11 @@ impl Shape {
     }
 }
 
+/// Nearest f64; most sums fit an i64, whose conversion is one instruction.
+fn to_f64(v: i128) -> f64 {
+    i64::try_from(v).map_or(v as f64, |v| v as f64)
+}
+
 /// Normals point up; level ones to positive y, then to positive x.
 fn upward(v: DVec3) -> DVec3 {
     let decisive = [v.z, v.y, v.x].into_iter().find(|c| *c != 0.0).unwrap_or(0.0);
@@ -112,8 +117,9 @@ fn eigen(c: [f64; 6]) -> ([f64; 3], [DVec3; 3]) {
             }
             rotated = true;
             let theta = (a[q][q] - a[p][p]) / (2.0 * off);
-            let t = theta.signum() / (theta.abs() + theta.hypot(1.0));
-            let cos = 1.0 / t.hypot(1.0);
+            // A theta whose square overflows gives t = 0, which is what 1/(2 theta) rounds away against 1.
+            let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
+            let cos = 1.0 / (t * t + 1.0).sqrt();
             let sin = t * cos;
             let r = 3 - p - q;
             let (arp, arq) = (a[r][p], a[r][q]);

@@ -1,0 +1,254 @@
+//! Exact nearest neighbours on the CPU: a k-d tree over a cloud's sites, cut by (squared distance, index).
+
+use std::num::NonZeroUsize;
+
+use kiddo::{ImmutableKdTree, SquaredEuclidean};
+use rayon::prelude::*;
+
+use super::sites::Sites;
+use crate::cloud::{Lattice, dist_sq};
+use crate::error::{Error, Result};
+use crate::moments::Moments;
+
+/// Sites fetched beyond those that could be needed, so that a tie at the cut seldom takes a second search.
+const SPARE: usize = 3;
+
+/// Squared distances below this are exact in the tree's f64.
+const EXACT: u64 = 1 << 53;
+
+/// How far the tree's squared distances beyond [`EXACT`] may be off, relatively. A subtree's distance is updated
+/// at most 64 times on the way down, with three roundings of 2^-53 each: below 2^-45.
+const SLACK: f64 = 1.0 / (1u64 << 40) as f64;
+
+/// Sites searched by one task at a time: enough to hide its start, few enough to balance.
+pub(super) const SITES_PER_TASK: usize = 256;
+
+/// A cloud's sites in a tree. Answers for any point of the cloud, from any thread.
+pub(crate) struct CpuIndex<'a> {
+    lattice: &'a Lattice<'a>,
+    sites: Sites,
+    tree: ImmutableKdTree<f64, 3>,
+}
+
+impl<'a> CpuIndex<'a> {
+    /// Indexes a cloud of at least one point.
+    pub(crate) fn new(lattice: &'a Lattice<'a>) -> Result<Self> {
+        let sites = Sites::new(lattice);
+        let tree = ImmutableKdTree::new_from_source_parallel(
+            sites.places(),
+            |place, axis| f64::from(place[axis]),
+            |site, _| site as u32,
+        )
+        .map_err(|error| Error::CpuIndex(error.to_string()))?;
+        Ok(Self { lattice, sites, tree })
+    }
+
+    pub(super) fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
+    /// Neighbours of the given points, each site searched once, in parallel. The rows hold `min(k, n)`
+    /// (squared distance, index) each.
+    #[allow(dead_code)] // The GPU strategy's stragglers come here.
+    pub(crate) fn neighbors_of(&self, points: &[u32], k: usize) -> Batch<(u64, u32)> {
+        let members = k.min(self.lattice.len());
+        self.batch(points, members, |search, site, row| row.copy_from_slice(search.neighbors(site, k)))
+    }
+
+    /// Moments of the given points' neighbourhoods, each site searched once, in parallel; rows of one.
+    #[allow(dead_code)]
+    pub(crate) fn moments_of(&self, points: &[u32], k: usize) -> Batch<Moments> {
+        self.batch(points, 1, |search, site, row| row[0] = search.moments(site, k))
+    }
+
+    fn batch<T, F>(&self, points: &[u32], row_len: usize, answer: F) -> Batch<T>
+    where
+        T: Clone + Default + Send,
+        F: Fn(&mut Search<'_>, u32, &mut [T]) + Sync,
+    {
+        let site_of = |i: &u32| self.sites.at(self.lattice.points[*i as usize]);
+        let asked: Vec<u32> = points.par_iter().with_min_len(1 << 10).map(site_of).collect();
+        let mut sites = asked.clone();
+        sites.par_sort_unstable();
+        sites.dedup();
+        let mut rows = vec![T::default(); sites.len() * row_len];
+        rows.par_chunks_mut(row_len)
+            .zip(&sites)
+            .with_min_len(SITES_PER_TASK)
+            .for_each_init(|| Search::new(self), |search, (row, &site)| answer(search, site, row));
+        let row_of = asked.par_iter().with_min_len(1 << 10);
+        let row_of = row_of.map(|site| sites.partition_point(|s| s < site) as u32).collect();
+        Batch { rows, row_len, row_of }
+    }
+}
+
+impl std::fmt::Debug for CpuIndex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CpuIndex").field("sites", &self.sites.len()).finish_non_exhaustive()
+    }
+}
+
+/// Answers for a list of points, without repeats for points of one place.
+#[derive(Debug)]
+pub(crate) struct Batch<T> {
+    /// The distinct answers, `row_len` entries each.
+    pub(crate) rows: Vec<T>,
+    pub(crate) row_len: usize,
+    /// Which row answers each point of the list.
+    pub(crate) row_of: Vec<u32>,
+}
+
+impl<T> Batch<T> {
+    /// The answer for the point at position `at` of the list.
+    #[allow(dead_code)]
+    pub(crate) fn row(&self, at: usize) -> &[T] {
+        &self.rows[self.row_of[at] as usize * self.row_len..][..self.row_len]
+    }
+}
+
+/// One thread's way to ask the index, with the memory that it reuses.
+#[derive(Debug)]
+pub(super) struct Search<'i> {
+    index: &'i CpuIndex<'i>,
+    near: Vec<(u64, u32)>,
+    found: Vec<(u64, u32)>,
+    offsets: Vec<[i64; 3]>,
+}
+
+impl<'i> Search<'i> {
+    pub(super) fn new(index: &'i CpuIndex<'i>) -> Self {
+        Self { index, near: Vec::new(), found: Vec::new(), offsets: Vec::new() }
+    }
+
+    /// The `min(k, n)` points nearest to a site, as (squared distance, index) in that order.
+    pub(super) fn neighbors(&mut self, site: u32, k: usize) -> &[(u64, u32)] {
+        let index = self.index;
+        self.found.clear();
+        let own = index.sites.points(site);
+        if own.len() >= k {
+            self.found.extend(own[..k].iter().map(|&i| (0, i)));
+            return &self.found;
+        }
+        let cut = self.fetch(site, k, own.len());
+        for &(d, s) in self.near.iter().take_while(|near| near.0 <= cut) {
+            let points = index.sites.points(s);
+            self.found.extend(points[..points.len().min(k)].iter().map(|&i| (d, i)));
+        }
+        self.found.sort_unstable();
+        self.found.truncate(k);
+        &self.found
+    }
+
+    /// Sums over the neighbourhood of a site.
+    pub(super) fn moments(&mut self, site: u32, k: usize) -> Moments {
+        self.neighbors(site, k);
+        let center = self.index.sites.places()[site as usize];
+        self.offsets.clear();
+        self.offsets.extend(self.found.iter().map(|&(_, i)| {
+            let p = self.index.lattice.points[i as usize];
+            std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
+        }));
+        Moments::of(&self.offsets)
+    }
+
+    /// Puts every site that may hold one of the `k` nearest points into `near`, by (squared distance, site), and
+    /// gives the squared distance within which `k` points lie.
+    fn fetch(&mut self, site: u32, k: usize, own: usize) -> u64 {
+        let CpuIndex { sites, tree, .. } = self.index;
+        let center = sites.places()[site as usize];
+        let query = center.map(f64::from);
+        let exact = |s: u32| dist_sq(center, sites.places()[s as usize]);
+        // Each site holds a point at least, and the query's own holds `own`.
+        let wanted = (k - own + 1).saturating_add(SPARE).min(sites.len());
+        let nearest = tree
+            .query(&query)
+            .nearest_n::<SquaredEuclidean<f64>>(NonZeroUsize::new(wanted).unwrap_or(NonZeroUsize::MIN))
+            .execute();
+        self.near.clear();
+        self.near.extend(nearest.iter().map(|item| (exact(item.item), item.item)));
+        self.near.sort_unstable();
+        let mut count = 0;
+        let holds_k = self.near.iter().find(|near| {
+            count += sites.points(near.1).len();
+            count >= k
+        });
+        // Fewer than k points in all sites: everything is a neighbour.
+        let Some(&(cut, _)) = holds_k else { return u64::MAX };
+        let reached = nearest.last().map_or(0.0, |item| item.distance);
+        if wanted < sites.len() && !is_within(cut, reached) {
+            self.near.clear();
+            tree.query(&query)
+                .within::<SquaredEuclidean<f64>>(radius_sq_around(cut))
+                .unsorted()
+                .visit(|item| self.near.push((exact(item.item), item.item)));
+            self.near.sort_unstable();
+        }
+        cut
+    }
+}
+
+/// Whether a search that ended at the tree's squared distance `reached` has seen everything up to `cut`.
+fn is_within(cut: u64, reached: f64) -> bool {
+    let cut_in_tree = if cut < EXACT { cut as f64 } else { cut as f64 * (1.0 + SLACK) };
+    cut_in_tree < reached
+}
+
+/// A squared radius in the tree's f64 that everything up to `cut` lies well within.
+fn radius_sq_around(cut: u64) -> f64 {
+    if cut < EXACT / 2 { cut as f64 + 0.5 } else { cut as f64 * (1.0 + SLACK) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+
+    fn check(points: &[[i32; 3]], k: usize) {
+        let frame = Frame::new([0.0; 3], 1.0).unwrap();
+        let lattice = Lattice::new(points.into(), frame).unwrap();
+        let index = CpuIndex::new(&lattice).unwrap();
+        // Each point twice: repeats must not disturb the rows.
+        let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
+        let lists = index.neighbors_of(&asked, k);
+        let moments = index.moments_of(&asked, k);
+        assert_eq!(lists.rows.len(), index.sites().len() * lists.row_len);
+        for (at, &i) in asked.iter().enumerate() {
+            let query = points[i as usize];
+            let mut expected: Vec<_> =
+                (0..points.len() as u32).map(|j| (dist_sq(query, points[j as usize]), j)).collect();
+            expected.sort_unstable();
+            expected.truncate(k);
+            assert_eq!(lists.row(at), expected, "point {i} of {}, k = {k}", points.len());
+            let offset = |j: u32| -> [i64; 3] {
+                std::array::from_fn(|a| i64::from(points[j as usize][a]) - i64::from(query[a]))
+            };
+            let offsets: Vec<_> = expected.iter().map(|&(_, j)| offset(j)).collect();
+            assert_eq!(moments.row(at), [Moments::of(&offsets)]);
+        }
+    }
+
+    #[test]
+    fn ties_and_duplicates_are_cut_by_index() {
+        let grid: Vec<_> = (0..343).map(|i| [i * 5 % 7, i * 5 / 7 % 7, i / 49]).collect();
+        let crowded: Vec<_> =
+            (0..300).map(|i| if i % 3 == 0 { [9; 3] } else { [i % 20, i % 7, 0] }).collect();
+        for k in [1, 2, 6, 7, 8, 27, 100, 342, 343, 1000] {
+            check(&grid, k);
+            check(&crowded, k);
+        }
+        check(&[[4; 3]], 1);
+        check(&[[4; 3]; 70], 5);
+    }
+
+    #[test]
+    fn distances_beyond_f64_are_ordered_exactly() {
+        // Squared distances near 2^62 that differ by less than an f64 can tell.
+        let far = i32::MAX - 400;
+        let points: Vec<_> = (0..300)
+            .map(|i| [if i % 2 == 0 { 0 } else { far + i * 7 % 5 }, i * 13 % 11, i * 29 % 17])
+            .collect();
+        for k in [1, 120, 150, 151, 155, 200, 290] {
+            check(&points, k);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The CPU strategy: the reference, and what computes where there is no GPU.
+//!
+//! Each place of the cloud is searched and computed once, in the order of a space-filling curve; the answer is
+//! then written to every point there.
+
+mod index;
+mod sites;
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use rayon::prelude::*;
+
+pub(crate) use self::index::CpuIndex;
+use self::index::{SITES_PER_TASK, Search};
+use super::{Job, Strategy};
+use crate::columns::RawColumns;
+use crate::error::Result;
+use crate::features::{Attributes, FeatureSet, Flags, Input, Row, Shape};
+use crate::moments::Moments;
+use crate::neighborhood::Neighbors;
+use crate::report::Report;
+
+#[derive(Debug)]
+pub(crate) struct Cpu;
+
+impl Strategy for Cpu {
+    fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
+        report.chunks = 1;
+        if !set.needs(Input::Xyz) {
+            return Ok(report.time("query", || of_attributes(job, set)));
+        }
+        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        Ok(report.time("query", || of_neighborhoods(job, set, &index)))
+    }
+
+    fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
+        report.chunks = 1;
+        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        Ok(report.time("query", || neighbor_lists(job, &index)))
+    }
+}
+
+/// Features of what each point itself carries: no neighbour is looked for.
+fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
+    let n = job.lattice.len();
+    let shape = Shape::new(&Moments { n: 1, ..Moments::default() }, 1.0, Attributes::default(), false);
+    let column = |row: &Row| {
+        (0..n)
+            .into_par_iter()
+            .with_min_len(1 << 12)
+            .map(|i| {
+                let attributes = job.attributes.at(i);
+                (row.cpu)(&Shape { attributes, ..shape.clone() }) as f32
+            })
+            .collect()
+    };
+    RawColumns { values: set.iter().map(|f| column(f.row())).collect(), flags: vec![0; n] }
+}
+
+fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> RawColumns {
+    let n = job.lattice.len();
+    let k = job.neighborhood.members(n);
+    let quantum = job.lattice.frame.quantum();
+    let rows: Vec<&Row> = set.iter().map(|f| f.row()).collect();
+    let with_plane = rows.iter().flat_map(|row| row.rules).any(|rule| rule.0.intersects(Flags::NO_PLANE));
+    // Sites write to the points they hold, which lie anywhere in the columns: relaxed atomics cost a plain store.
+    let values: Vec<_> = rows.iter().map(|_| zeros(n)).collect();
+    let flags = zeros(n);
+    let of_place = |column: &usize| rows[*column].inputs == [Input::Xyz];
+    let (shared, own): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(of_place);
+    each_site(index, |search, site| {
+        let moments = search.moments(site, k);
+        let mut shape = Shape::new(&moments, quantum, Attributes::default(), with_plane);
+        let points = index.sites().points(site);
+        for &column in &shared {
+            let value = ((rows[column].cpu)(&shape) as f32).to_bits();
+            points.iter().for_each(|&i| values[column][i as usize].store(value, Relaxed));
+        }
+        for &i in points {
+            flags[i as usize].store(moments.flags.0, Relaxed);
+            if !own.is_empty() {
+                shape.attributes = job.attributes.at(i as usize);
+            }
+            for &column in &own {
+                let value = ((rows[column].cpu)(&shape) as f32).to_bits();
+                values[column][i as usize].store(value, Relaxed);
+            }
+        }
+    });
+    let to_floats = |column: Vec<AtomicU32>| {
+        column.into_iter().map(|cell| f32::from_bits(cell.into_inner())).collect::<Vec<f32>>()
+    };
+    RawColumns {
+        values: values.into_par_iter().map(to_floats).collect(),
+        flags: flags.into_iter().map(AtomicU32::into_inner).collect(),
+    }
+}
+
+fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
+    let n = job.lattice.len();
+    let k = job.neighborhood.members(n);
+    let indices = zeros(n * k);
+    let dist_sq: Vec<AtomicU64> = (0..n * k).into_par_iter().map(|_| AtomicU64::new(0)).collect();
+    each_site(index, |search, site| {
+        let found = search.neighbors(site, k);
+        for &i in index.sites().points(site) {
+            let row = i as usize * k..(i as usize + 1) * k;
+            for ((index, dist_sq), &(d, j)) in indices[row.clone()].iter().zip(&dist_sq[row]).zip(found) {
+                index.store(j, Relaxed);
+                dist_sq.store(d, Relaxed);
+            }
+        }
+    });
+    Neighbors {
+        offsets: (0..=n).map(|i| i * k).collect(),
+        indices: indices.into_iter().map(AtomicU32::into_inner).collect(),
+        dist_sq: dist_sq.into_iter().map(AtomicU64::into_inner).collect(),
+    }
+}
+
+fn zeros(n: usize) -> Vec<AtomicU32> {
+    (0..n).into_par_iter().with_min_len(1 << 14).map(|_| AtomicU32::new(0)).collect()
+}
+
+fn each_site(index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, u32) + Send + Sync) {
+    (0..index.sites().len() as u32)
+        .into_par_iter()
+        .with_min_len(SITES_PER_TASK)
+        .for_each_init(|| Search::new(index), work);
+}

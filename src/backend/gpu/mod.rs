@@ -9,6 +9,8 @@ mod pool;
 mod readback;
 mod record;
 mod shader;
+#[cfg(test)]
+mod shader_tests;
 mod upload;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -131,6 +131,9 @@ pub enum Error {
         /// The dimension.
         name: String,
     },
+    /// The caller asked to stop.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 fn missing_inputs(missing: &[(Feature, &'static str)]) -> String {

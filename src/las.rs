@@ -1,1 +1,0 @@
-//! LAS/LAZ files in and out.

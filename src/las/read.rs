@@ -1,0 +1,198 @@
+//! A file's points as columns.
+
+use std::path::Path;
+
+use super::decode::Records;
+use super::layout::{INTENSITY, Layout, i32_at, u16_at};
+use super::{Watch, report, scale};
+use crate::cloud::PointCloud;
+use crate::error::Result;
+use crate::frame::Frame;
+
+/// What to read of a file.
+#[derive(Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ReadOptions<'a> {
+    /// Read the first so many points only.
+    pub limit: Option<u64>,
+    /// Called after each batch.
+    pub watch: Option<Watch<'a>>,
+}
+
+impl<'a> ReadOptions<'a> {
+    /// Reads the first `points` points only.
+    #[must_use]
+    pub fn limit(mut self, points: u64) -> Self {
+        self.limit = Some(points);
+        self
+    }
+
+    /// Has `watch` called after each batch.
+    #[must_use]
+    pub fn watch(mut self, watch: Watch<'a>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+}
+
+/// The points of a LAS/LAZ file as columns, in the file's order.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LasCloud {
+    coordinates: Coordinates,
+    /// Red, green and blue as recorded, if the point format has them (they may be all zero).
+    pub rgb: Option<[Vec<u16>; 3]>,
+    /// Near-infrared as recorded, if the point format has it (it may be all zero).
+    pub nir: Option<Vec<u16>>,
+    /// Intensity as recorded.
+    pub intensity: Vec<u16>,
+    /// ASPRS class, without the flags that formats below 6 keep beside it.
+    pub classification: Vec<u8>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Coordinates {
+    Lattice(Vec<[i32; 3]>, Frame),
+    World(Vec<[f64; 3]>),
+}
+
+impl LasCloud {
+    /// The cloud, for an [`Engine`](crate::Engine).
+    pub fn cloud(&self) -> PointCloud<'_> {
+        let mut cloud = match &self.coordinates {
+            Coordinates::Lattice(points, frame) => PointCloud::from_lattice(points, *frame),
+            Coordinates::World(points) => PointCloud::from_f64(points),
+        };
+        if let Some([red, green, blue]) = &self.rgb {
+            cloud = cloud.with_rgb(red, green, blue);
+        }
+        if let Some(nir) = &self.nir {
+            cloud = cloud.with_nir(nir);
+        }
+        cloud
+    }
+
+    /// Lattice coordinates and their frame: the file's integers minus one integer per axis, times one where the
+    /// axes' scales differ. `None` if no quantum represents all three scales; the cloud then has f64 coordinates.
+    pub fn lattice(&self) -> Option<(&[[i32; 3]], Frame)> {
+        match &self.coordinates {
+            Coordinates::Lattice(points, frame) => Some((points, *frame)),
+            Coordinates::World(_) => None,
+        }
+    }
+
+    /// Number of points.
+    pub fn len(&self) -> usize {
+        self.intensity.len()
+    }
+
+    /// Whether there is no point.
+    pub fn is_empty(&self) -> bool {
+        self.intensity.is_empty()
+    }
+}
+
+/// Reads all points of a LAS/LAZ file.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) if the file cannot be read, [`Error::Las`](crate::Error::Las) if it is damaged,
+/// forged or of another kind.
+pub fn read(path: impl AsRef<Path>) -> Result<LasCloud> {
+    read_with(path, &ReadOptions::default())
+}
+
+/// Reads points of a LAS/LAZ file.
+///
+/// # Errors
+/// As [`read`]; [`Error::Cancelled`](crate::Error::Cancelled) if the watch breaks.
+pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<LasCloud> {
+    let mut records = Records::open(path.as_ref())?;
+    let layout = records.header().layout;
+    let length = records.header().record_length;
+    let all = records.header().points.min(options.limit.unwrap_or(u64::MAX));
+    let mut columns = Raw::new(layout);
+    let mut batch = Vec::new();
+    let mut done = 0;
+    report(options.watch, 0, all)?;
+    while done < all {
+        let n = records.next_batch(all - done, &mut batch)?;
+        if n == 0 {
+            return Err(records.named().bad(format!("{all} points are promised, {done} are there")));
+        }
+        columns.push(&batch, length, layout);
+        done += n;
+        report(options.watch, done, all)?;
+    }
+    columns.finish(&records)
+}
+
+/// Columns as recorded; they grow as records decode.
+struct Raw {
+    xyz: Vec<[i32; 3]>,
+    rgb: Option<[Vec<u16>; 3]>,
+    nir: Option<Vec<u16>>,
+    intensity: Vec<u16>,
+    classification: Vec<u8>,
+}
+
+impl Raw {
+    fn new(layout: Layout) -> Self {
+        Self {
+            xyz: Vec::new(),
+            rgb: layout.rgb.map(|_| Default::default()),
+            nir: layout.nir.map(|_| Vec::new()),
+            intensity: Vec::new(),
+            classification: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, batch: &[u8], length: usize, layout: Layout) {
+        let records = || batch.chunks_exact(length);
+        self.xyz.extend(records().map(|r| [i32_at(r, 0), i32_at(r, 4), i32_at(r, 8)]));
+        self.intensity.extend(records().map(|r| u16_at(r, INTENSITY)));
+        self.classification.extend(records().map(|r| r[layout.classification] & layout.class_mask));
+        if let (Some(at), Some(rgb)) = (layout.rgb, &mut self.rgb) {
+            for (channel, column) in rgb.iter_mut().enumerate() {
+                column.extend(records().map(|r| u16_at(r, at + 2 * channel)));
+            }
+        }
+        if let (Some(at), Some(nir)) = (layout.nir, &mut self.nir) {
+            nir.extend(records().map(|r| u16_at(r, at)));
+        }
+    }
+
+    fn finish(self, records: &Records) -> Result<LasCloud> {
+        let Self { xyz, rgb, nir, intensity, classification } = self;
+        let coordinates = coordinates(xyz, records)?;
+        Ok(LasCloud { coordinates, rgb, nir, intensity, classification })
+    }
+}
+
+fn coordinates(mut xyz: Vec<[i32; 3]>, records: &Records) -> Result<Coordinates> {
+    let (scale, offset) = (records.header().scale, records.header().offset);
+    let (mut min, mut max) = ([i32::MAX; 3], [i32::MIN; 3]);
+    for p in &xyz {
+        for a in 0..3 {
+            min[a] = min[a].min(p[a]);
+            max[a] = max[a].max(p[a]);
+        }
+    }
+    if xyz.is_empty() {
+        (min, max) = ([0; 3], [0; 3]);
+    }
+    let exact = scale::common(scale)
+        .and_then(|(quantum, multiples)| Some((quantum, multiples, scale::bases(multiples, min, max)?)));
+    let Some((quantum, multiples, base)) = exact else {
+        tracing::warn!(?scale, "no quantum represents the three axes; coordinates become f64");
+        let world = |p: &[i32; 3]| std::array::from_fn(|a| offset[a] + f64::from(p[a]) * scale[a]);
+        return Ok(Coordinates::World(xyz.iter().map(world).collect()));
+    };
+    if multiples != [1; 3] {
+        for p in &mut xyz {
+            // Bounded by `bases`: the widest extent times its multiple is an i32.
+            *p = std::array::from_fn(|a| ((i64::from(p[a]) - i64::from(base[a])) * multiples[a]) as i32);
+        }
+    }
+    let origin = std::array::from_fn(|a| offset[a] + f64::from(base[a]) * scale[a]);
+    Ok(Coordinates::Lattice(xyz, Frame::new(origin, quantum)?))
+}

@@ -1,0 +1,443 @@
+//! Copies a file and adds columns as extra-bytes dimensions.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use laz::{LasZipError, LazItemRecordBuilder, LazVlr, ParLasZipCompressor};
+use rayon::prelude::*;
+
+use super::decode::Records;
+use super::extra_bytes::{self, Descriptor, Dimension, Kind, MOST_DIMENSIONS};
+use super::header::{COMPRESSED, EXTRA_BYTES, Evlr, Header, Vlr, field};
+use super::output::{Output, same_file};
+use super::{Named, Watch, report};
+use crate::columns::{Column, Columns};
+use crate::error::{Error, Result};
+use crate::features::{FeatureSet, Row};
+
+/// How to write columns.
+#[derive(Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct WriteOptions<'a> {
+    /// Replace the input's dimensions that have a column's name, instead of refusing.
+    pub overwrite_columns: bool,
+    /// Called after each batch.
+    pub watch: Option<Watch<'a>>,
+}
+
+impl<'a> WriteOptions<'a> {
+    /// Replaces the input's dimensions that have a column's name, instead of refusing.
+    #[must_use]
+    pub fn overwrite_columns(mut self, yes: bool) -> Self {
+        self.overwrite_columns = yes;
+        self
+    }
+
+    /// Has `watch` called after each batch.
+    #[must_use]
+    pub fn watch(mut self, watch: Watch<'a>) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct WriteSummary {
+    /// Points copied.
+    pub points: u64,
+    /// Dimensions added, in the record's order.
+    pub added: Vec<String>,
+    /// Dimensions of the input that columns replaced.
+    pub replaced: Vec<String>,
+    /// What could not be kept as it was, one sentence each; also logged as warnings.
+    pub notes: Vec<String>,
+}
+
+/// Checks what can be checked before columns are computed: names, the output's path, the dimensions' number.
+///
+/// # Errors
+/// Those of [`write_with_columns`] that do not depend on the columns' values.
+pub fn check_output(
+    input: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    set: &FeatureSet,
+    options: &WriteOptions<'_>,
+) -> Result<()> {
+    let (input, output) = (input.as_ref(), output.as_ref());
+    compressed(input, output)?;
+    let records = Records::open(input)?;
+    let columns: Vec<_> = set.iter().map(|f| (f.row(), Kind::F32)).collect();
+    Plan::new(&Named::new(output), records.header(), &columns, options.overwrite_columns)?;
+    let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match std::fs::metadata(folder) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Named::new(folder).bad("not a folder")),
+        Err(error) => Err(Named::new(folder).io(error)),
+    }
+}
+
+/// Copies the LAS/LAZ file `input` to `output` and adds one extra-bytes dimension per column, under its LAS name.
+///
+/// Points keep their order, every byte of their records and the file's scale and offset; the header (version, point
+/// format, GUID, dates, bounds, counts), VLRs and EVLRs are kept. Counts become u16, or u32 where they need it,
+/// everything else f32. `output` is LAZ or LAS by its ending, whatever the input is. It appears under its name when
+/// it is whole.
+///
+/// # Errors
+/// [`Error::ColumnExists`] unless it may be overwritten; [`Error::Las`] if the input is damaged, has another number of
+/// points than the columns, is the output itself or takes no more dimensions, or if the output's ending is neither
+/// `.laz` nor `.las`; [`Error::Io`]; [`Error::Cancelled`] if the watch breaks.
+pub fn write_with_columns(
+    input: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    columns: &Columns,
+    options: &WriteOptions<'_>,
+) -> Result<WriteSummary> {
+    let (input, output) = (input.as_ref(), output.as_ref());
+    let named = Named::new(output);
+    let compressed = compressed(input, output)?;
+    let mut records = Records::open(input)?;
+    let points = records.header().points;
+    if points != columns.len() as u64 {
+        let have = columns.len();
+        return Err(records
+            .named()
+            .bad(format!("the file has {points} points, the columns have {have} values")));
+    }
+    let columns: Vec<_> = columns.iter().map(Values::new).collect();
+    let kinds: Vec<_> = columns.iter().map(|c| (c.column.feature.row(), c.kind)).collect();
+    let plan = Plan::new(&named, records.header(), &kinds, options.overwrite_columns)?;
+    let mut summary = plan.summary.clone();
+    summary.points = points;
+    for note in &summary.notes {
+        tracing::warn!("{}: {note}", input.display());
+    }
+
+    let mut target = Output::create(output)?;
+    let header = start(&named, records.header(), &plan, compressed, &mut target, input)?;
+    if let Some(vlr) = header.laz {
+        let compressor = ParLasZipCompressor::new(target.file(), vlr);
+        let mut compressor = compressor.map_err(|e| compression(&named, e))?;
+        copy(&mut records, &plan, &columns, options.watch, |bytes| {
+            compressor.compress_many(bytes).map_err(|e| named.io(e))
+        })?;
+        compressor.done().map_err(|e| compression(&named, e))?;
+    } else {
+        copy(&mut records, &plan, &columns, options.watch, |bytes| target.write(bytes))?;
+    }
+    finish(records.header(), header.bytes, target, input)?;
+    Ok(summary)
+}
+
+/// Whether the output is LAZ, by its name.
+fn compressed(input: &Path, output: &Path) -> Result<bool> {
+    let named = Named::new(output);
+    if same_file(input, output) {
+        return Err(named.bad("the output is the input; a file is not overwritten with itself"));
+    }
+    let ending = output.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("laz") => Ok(true),
+        Some("las") => Ok(false),
+        _ => Err(named.bad("the output's name must end in .las or .laz")),
+    }
+}
+
+/// One column, and how it is written.
+struct Values<'a> {
+    column: &'a Column,
+    kind: Kind,
+}
+
+impl<'a> Values<'a> {
+    /// Counts become integers; one that is not a whole number keeps the whole column f32, rather than be rounded.
+    fn new(column: &'a Column) -> Self {
+        let whole = |most: f32| column.values.par_iter().all(|&v| v >= 0.0 && v <= most && v.fract() == 0.0);
+        let kind = match column.feature.row().is_count() {
+            true if whole(f32::from(u16::MAX)) => Kind::U16,
+            // The largest f32 below 2^32.
+            true if whole(4_294_967_040.0) => Kind::U32,
+            _ => Kind::F32,
+        };
+        Self { column, kind }
+    }
+
+    fn put(&self, i: usize, target: &mut [u8]) {
+        let value = self.column.values[i];
+        match self.kind {
+            Kind::U16 => target.copy_from_slice(&(value as u16).to_le_bytes()),
+            Kind::U32 => target.copy_from_slice(&(value as u32).to_le_bytes()),
+            Kind::F32 => target.copy_from_slice(&value.to_le_bytes()),
+        }
+    }
+}
+
+/// Where an output record's bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Copy(std::ops::Range<usize>),
+    Column { index: usize, size: usize },
+}
+
+/// The output's records and their description.
+struct Plan {
+    segments: Vec<Segment>,
+    descriptors: Vec<Descriptor>,
+    record_length: usize,
+    summary: WriteSummary,
+}
+
+impl Plan {
+    fn new(named: &Named, header: &Header, columns: &[(&Row, Kind)], overwrite: bool) -> Result<Self> {
+        let described = header.extra_bytes.iter().map(Vec::as_slice);
+        let base = header.layout.base;
+        let (dimensions, note) = extra_bytes::dimensions(described, base, header.record_length);
+        let mut plan = Self {
+            segments: Vec::new(),
+            descriptors: Vec::new(),
+            record_length: 0,
+            summary: WriteSummary::default(),
+        };
+        plan.summary.notes.extend(note);
+        if header.vlrs.iter().any(|v| v.is_of("copc")) {
+            let note = "the COPC index does not hold for the output's records and is dropped: the output is plain LAS";
+            plan.summary.notes.push(note.to_owned());
+        }
+        plan.push(Segment::Copy(0..base));
+        let mut placed = vec![false; columns.len()];
+        for Dimension { descriptor, range } in dimensions {
+            let same = |(row, _): &(&Row, Kind)| row.las_name().as_bytes() == descriptor.name();
+            match columns.iter().position(same).filter(|&j| !placed[j]) {
+                None => {
+                    plan.push(Segment::Copy(range));
+                    plan.descriptors.push(descriptor);
+                }
+                Some(j) if overwrite => {
+                    placed[j] = true;
+                    plan.column(j, columns[j]);
+                    plan.summary.replaced.push(columns[j].0.las_name());
+                }
+                Some(j) => return Err(Error::ColumnExists { name: columns[j].0.las_name() }),
+            }
+        }
+        for (j, column) in columns.iter().enumerate().filter(|(j, _)| !placed[*j]) {
+            plan.column(j, *column);
+            plan.summary.added.push(column.0.las_name());
+        }
+        if plan.descriptors.len() > MOST_DIMENSIONS {
+            let n = plan.descriptors.len();
+            return Err(
+                named.bad(format!("{n} extra dimensions are more than the {MOST_DIMENSIONS} of a file"))
+            );
+        }
+        if plan.record_length > usize::from(u16::MAX) {
+            let n = plan.record_length;
+            return Err(named.bad(format!("records of {n} bytes are longer than the {} of LAS", u16::MAX)));
+        }
+        Ok(plan)
+    }
+
+    fn column(&mut self, index: usize, (row, kind): (&Row, Kind)) {
+        self.push(Segment::Column { index, size: kind.size() });
+        self.descriptors.push(Descriptor::of(row, kind));
+    }
+
+    fn push(&mut self, segment: Segment) {
+        self.record_length += match &segment {
+            Segment::Copy(range) => range.len(),
+            Segment::Column { size, .. } => *size,
+        };
+        match (self.segments.last_mut(), segment) {
+            (Some(Segment::Copy(last)), Segment::Copy(next)) if last.end == next.start => last.end = next.end,
+            (_, segment) => self.segments.push(segment),
+        }
+    }
+
+    /// Builds the output's records of a batch whose first point is `first`.
+    fn build(&self, batch: &[u8], length: usize, first: usize, columns: &[Values<'_>], out: &mut Vec<u8>) {
+        out.resize(batch.len() / length * self.record_length, 0);
+        let records = out.par_chunks_exact_mut(self.record_length).zip(batch.par_chunks_exact(length));
+        records.enumerate().with_min_len(1 << 12).for_each(|(i, (target, source))| {
+            let mut at = 0;
+            for segment in &self.segments {
+                match segment {
+                    Segment::Copy(range) => {
+                        target[at..at + range.len()].copy_from_slice(&source[range.clone()]);
+                        at += range.len();
+                    }
+                    Segment::Column { index, size } => {
+                        columns[*index].put(first + i, &mut target[at..at + size]);
+                        at += size;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The header's bytes as far as they are known before the points are written.
+struct Started {
+    bytes: Vec<u8>,
+    laz: Option<LazVlr>,
+}
+
+/// Writes the header and everything before the points.
+fn start(
+    named: &Named,
+    header: &Header,
+    plan: &Plan,
+    compressed: bool,
+    target: &mut Output,
+    input: &Path,
+) -> Result<Started> {
+    let mut vlrs = Vec::new();
+    let mut extra = (!plan.descriptors.is_empty()).then(|| extra_bytes::record(plan.descriptors.iter()));
+    for vlr in &header.vlrs {
+        if vlr.is(EXTRA_BYTES.0, EXTRA_BYTES.1) {
+            // The first of them makes room for the one record that describes all.
+            vlrs.extend(extra.take());
+        } else if !vlr.is(LazVlr::USER_ID, LazVlr::RECORD_ID) && !vlr.is_of("copc") {
+            vlrs.push(vlr.clone());
+        }
+    }
+    vlrs.extend(extra);
+    let laz = if compressed { Some(laszip(named, header, plan)?) } else { None };
+    if let Some(laz) = &laz {
+        vlrs.push(laszip_vlr(named, laz)?);
+    }
+
+    let mut bytes = header.bytes.clone();
+    let vlr_bytes: u64 = vlrs.iter().map(|v| (v.header.len() + v.data.len()) as u64).sum();
+    let points_at = bytes.len() as u64 + vlr_bytes + (header.gap.end - header.gap.start);
+    let Ok(point_offset) = u32::try_from(points_at) else {
+        return Err(named.bad(format!("points would begin at byte {points_at}, beyond what LAS can say")));
+    };
+    let format = header.format_id | if compressed { COMPRESSED } else { 0 };
+    patch(&mut bytes, field::POINT_OFFSET, &point_offset.to_le_bytes());
+    patch(&mut bytes, field::VLR_COUNT, &(vlrs.len() as u32).to_le_bytes());
+    patch(&mut bytes, field::POINT_FORMAT, &[format]);
+    // `Plan::new` bounds the length by u16.
+    patch(&mut bytes, field::RECORD_LENGTH, &(plan.record_length as u16).to_le_bytes());
+    target.write(&bytes)?;
+    for vlr in &vlrs {
+        target.write(&vlr.header)?;
+        target.write(&vlr.data)?;
+    }
+    copy_range(input, header.gap.clone(), target)?;
+    Ok(Started { bytes, laz })
+}
+
+fn patch(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+/// The compression of the output: the point format's own items, the extra bytes last.
+fn laszip(named: &Named, header: &Header, plan: &Plan) -> Result<LazVlr> {
+    let extra = plan.record_length - header.layout.base;
+    let items = LazItemRecordBuilder::default_for_point_format_id(header.format_id, extra as u16);
+    Ok(LazVlr::from_laz_items(items.map_err(|e| compression(named, e))?))
+}
+
+fn laszip_vlr(named: &Named, laz: &LazVlr) -> Result<Vlr> {
+    let mut data = Vec::new();
+    laz.write_to(&mut data).map_err(|e| named.io(e))?;
+    let mut header = [0; 54];
+    patch(&mut header, 2, LazVlr::USER_ID.as_bytes());
+    patch(&mut header, 18, &LazVlr::RECORD_ID.to_le_bytes());
+    patch(&mut header, 20, &(data.len() as u16).to_le_bytes());
+    patch(&mut header, 22, LazVlr::DESCRIPTION.as_bytes());
+    Ok(Vlr { header, data })
+}
+
+/// Rewrites all records through `sink`.
+fn copy(
+    records: &mut Records,
+    plan: &Plan,
+    columns: &[Values<'_>],
+    watch: Option<Watch<'_>>,
+    mut sink: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let (points, length) = (records.header().points, records.header().record_length);
+    let (mut batch, mut out) = (Vec::new(), Vec::new());
+    // A few chunks for each thread; added columns make the output's batch a multiple of the input's.
+    let most = (rayon::current_num_threads() as u64 * 50_000).clamp(1 << 17, 1 << 20);
+    let mut done = 0;
+    report(watch, 0, points)?;
+    while done < points {
+        let n = records.next_batch(most, &mut batch)?;
+        if n == 0 {
+            return Err(records.named().bad(format!("{points} points are promised, {done} are there")));
+        }
+        plan.build(&batch, length, done as usize, columns, &mut out);
+        sink(&out)?;
+        done += n;
+        report(watch, done, points)?;
+    }
+    Ok(())
+}
+
+/// Copies what follows the points, completes the header and gives the file its name.
+fn finish(header: &Header, mut bytes: Vec<u8>, mut target: Output, input: &Path) -> Result<()> {
+    let start_of = |target: &mut Output, evlr: &Evlr| -> Result<u64> {
+        let at = target.end()?;
+        target.write(&evlr.header)?;
+        copy_range(input, evlr.data.clone(), target)?;
+        Ok(at)
+    };
+    let mut first = None;
+    let mut count: u32 = 0;
+    let mut waveform = None;
+    for (i, evlr) in header.evlrs.iter().enumerate() {
+        if evlr.is_of("copc") || evlr.is(EXTRA_BYTES.0, EXTRA_BYTES.1) {
+            continue;
+        }
+        let at = start_of(&mut target, evlr)?;
+        first.get_or_insert(at);
+        count += 1;
+        if header.waveform_evlr == Some(i) {
+            waveform = Some(at);
+        }
+    }
+    if let Some(evlr) = &header.waveform {
+        waveform = Some(start_of(&mut target, evlr)?);
+    }
+    if header.bytes[25] >= 4 {
+        patch(&mut bytes, field::EVLR_START, &first.unwrap_or(0).to_le_bytes());
+        patch(&mut bytes, field::EVLR_COUNT, &count.to_le_bytes());
+    }
+    if let Some(at) = waveform {
+        patch(&mut bytes, field::WAVEFORM_START, &at.to_le_bytes());
+    }
+    target.rewind()?;
+    target.write(&bytes)?;
+    target.finish()
+}
+
+/// Copies bytes of the input in pieces.
+fn copy_range(input: &Path, range: std::ops::Range<u64>, target: &mut Output) -> Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let named = Named::new(input);
+    let mut file = File::open(input).map_err(|e| named.io(e))?;
+    file.seek(SeekFrom::Start(range.start)).map_err(|e| named.io(e))?;
+    let mut left = range.end - range.start;
+    let mut piece = vec![0; left.min(1 << 20) as usize];
+    while left > 0 {
+        let n = left.min(piece.len() as u64) as usize;
+        file.read_exact(&mut piece[..n]).map_err(|e| named.reading(e))?;
+        target.write(&piece[..n])?;
+        left -= n as u64;
+    }
+    Ok(())
+}
+
+fn compression(named: &Named, error: LasZipError) -> Error {
+    match error {
+        LasZipError::IoError(error) => named.io(error),
+        other => named.bad(format!("compression: {other}")),
+    }
+}

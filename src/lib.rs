@@ -35,6 +35,7 @@ mod frame;
 pub mod las;
 mod moments;
 mod neighborhood;
+mod plan;
 mod report;
 pub mod synthetic;
 

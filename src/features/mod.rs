@@ -271,6 +271,11 @@ impl FeatureSet {
     pub(crate) fn needs(&self, input: Input) -> bool {
         self.0.iter().any(|f| f.row().inputs.contains(&input))
     }
+
+    /// Whether any feature is about the plane through the members without the query: those have a rule for its absence.
+    pub(crate) fn needs_plane(&self) -> bool {
+        self.0.iter().any(|f| f.row().rules.iter().any(|rule| rule.0.intersects(Flags::NO_PLANE)))
+    }
 }
 
 impl FromIterator<Feature> for FeatureSet {

@@ -1,42 +1,204 @@
-//! The GPU strategy.
-use super::*;
-use crate::error::Error;
-/// An adapter that wgpu found.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct AdapterInfo {
-    /// Name of the GPU.
-    pub name: String,
-    /// Driver's name and version.
-    pub driver: String,
-    /// `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
-    pub api: String,
-    /// `discrete`, `integrated`, `virtual`, `cpu` (software) or `other`.
-    pub kind: &'static str,
-    /// Largest storage binding, in bytes.
-    pub max_binding_bytes: u64,
-    /// Largest buffer, in bytes.
-    pub max_buffer_bytes: u64,
-}
-/// Adapters of this machine, in wgpu's order.
-pub fn adapters() -> Vec<AdapterInfo> {
-    Vec::new()
-}
+//! The GPU strategy: plan, then for each chunk upload, index, search, features, readback.
+
+mod chunk;
+mod device;
+mod kernel;
+mod layout;
+mod pipeline;
+mod pool;
+mod readback;
+mod record;
+mod shader;
+#[cfg(test)]
+mod shader_tests;
+mod upload;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use self::chunk::Runner;
+use self::device::Device;
+pub use self::device::{AdapterInfo, adapters};
+use self::pipeline::Pipelines;
+use self::pool::Buffers;
+use super::cpu::CpuIndex;
+use super::{Job, Strategy};
+use crate::columns::RawColumns;
+use crate::error::{Error, Result};
+use crate::features::{FeatureSet, Input};
+use crate::neighborhood::Neighbors;
+use crate::plan::Plan;
+use crate::report::Report;
+
+/// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
+pub(crate) const MAX_KERNEL_K: usize = 128;
+
+/// Points of a chunk, unless the caller or the device's limits say fewer: more gain nothing once the card is full.
+const CHUNK_POINTS: usize = 1 << 21;
+
+/// Chunks are halved this often after the device was out of memory.
+const MEMORY_RETRIES: u32 = 4;
+
+/// A device and what was made on it.
 #[derive(Debug)]
-pub(crate) struct Gpu;
+pub(crate) struct Context {
+    pub(crate) device: Arc<Device>,
+    pub(crate) pool: Buffers,
+    pub(crate) pipelines: Pipelines,
+}
+
+/// Computes on one adapter.
+#[derive(Debug)]
+pub(crate) struct Gpu {
+    context: Context,
+    chunk_points: Option<usize>,
+    /// One call at a time: two threads that poll one device can panic in wgpu.
+    turn: Mutex<()>,
+    /// Host work of the strategy. Were it done in the caller's pool, a worker that waits for the device could be handed
+    /// another call's work, and wait for itself.
+    workers: rayon::ThreadPool,
+}
+
 impl Gpu {
-    pub(crate) fn open(_: Option<&str>, _: bool, _: Option<usize>) -> Result<Self> {
-        Err(Error::NoAdapter("not yet".into()))
+    /// Opens the first adapter that matches `text`; software adapters only if allowed or named.
+    pub(crate) fn open(
+        text: Option<&str>,
+        allow_software: bool,
+        chunk_points: Option<usize>,
+    ) -> Result<Self> {
+        let device = Arc::new(Device::open(text, allow_software)?);
+        let workers = rayon::ThreadPoolBuilder::new()
+            .thread_name(|i| format!("lidar-features-{i}"))
+            .build()
+            .map_err(|e| Error::Gpu { stage: "starting threads", message: e.to_string() })?;
+        let context = Context {
+            pool: pool::on_device(device.clone(), u64::MAX),
+            pipelines: Pipelines::default(),
+            device,
+        };
+        Ok(Self { context, chunk_points, turn: Mutex::new(()), workers })
     }
+
     pub(crate) fn name(&self) -> &str {
-        ""
+        &self.context.device.name
+    }
+
+    /// Takes turns, away from the caller's thread pool.
+    fn exclusively<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let guarded = || {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.context.device.alive()?;
+            let work = std::panic::AssertUnwindSafe(|| self.workers.in_place_scope(|_| work()));
+            // wgpu can panic when a device is lost in the middle of a call.
+            std::panic::catch_unwind(work).unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
+                Err(Error::Gpu { stage: "computing", message: text.to_owned() })
+            })
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("lidar-features-gpu".into());
+            match thread.spawn_scoped(scope, guarded) {
+                Ok(handle) => handle.join().unwrap_or_else(|_| {
+                    Err(Error::Gpu { stage: "computing", message: "the GPU thread panicked".into() })
+                }),
+                Err(e) => Err(Error::Gpu { stage: "starting threads", message: e.to_string() }),
+            }
+        })
+    }
+
+    /// Most points that a chunk may load, where the widest buffer takes `bytes_per_point`.
+    fn capacity(&self, bytes_per_point: u64) -> Result<usize> {
+        let limits = self.context.device.device.limits();
+        // A readback of all columns, with the stamps behind it, is one buffer.
+        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size - record::STAMP_BYTES);
+        // Size classes round up by a sixteenth at most.
+        let points = limit / 17 * 16 / bytes_per_point;
+        if points < 1024 {
+            return Err(Error::ChunkTooLarge { bytes: bytes_per_point * 1024, what: "binding", limit });
+        }
+        // The queue's lists are indexed with 32 bits, in words.
+        Ok(points.min(1 << 28) as usize)
+    }
+
+    /// Runs all chunks, again with half the points after the device was out of memory.
+    fn run<T: Send>(
+        &self,
+        job: &Job<'_>,
+        bytes_per_point: u64,
+        report: &mut Report,
+        mut each: impl FnMut(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Send,
+    ) -> Result<T> {
+        self.exclusively(|| {
+            let mut capacity =
+                self.capacity(bytes_per_point)?.min(self.chunk_points.map_or(CHUNK_POINTS, |c| 4 * c));
+            let mut core = self.chunk_points;
+            for _ in 0..=MEMORY_RETRIES {
+                let mut attempt = report.clone();
+                let k = job.neighborhood.members(job.lattice.len());
+                let plan = attempt
+                    .time("plan", || self.workers.install(|| Plan::new(job.lattice, k, capacity, core)));
+                attempt.chunks = plan.chunks().len();
+                let index = OnceLock::new();
+                let runner = Runner::new(&self.context, &self.workers, job, &index);
+                match each(&runner, &plan, &mut attempt) {
+                    Err(Error::GpuOutOfMemory { bytes, what }) => {
+                        tracing::warn!(bytes, what, capacity, "GPU out of memory, halving the chunks");
+                        self.context.pool.trim();
+                        capacity /= 2;
+                        core = core.map(|c| (c / 2).max(1));
+                    }
+                    done => {
+                        attempt.pool = self.context.pool.stats();
+                        *report = attempt;
+                        return done;
+                    }
+                }
+            }
+            Err(Error::GpuOutOfMemory { bytes: capacity as u64 * bytes_per_point, what: "a chunk" })
+        })
     }
 }
+
 impl Strategy for Gpu {
-    fn features(&self, _: &Job<'_>, _: &FeatureSet, _: &mut Report) -> Result<RawColumns> {
-        Err(crate::error::Error::CpuIndex("not in this build".into()))
+    fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
+        let kernel = kernel::Evaluate::of(set);
+        let k = job.neighborhood.members(job.lattice.len());
+        // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
+        let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
+        let n = job.lattice.len();
+        self.run(job, widest, report, |runner, plan, report| {
+            let mut out = RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
+            for chunk in plan.chunks() {
+                runner.features(
+                    plan,
+                    chunk,
+                    &kernel,
+                    set.needs(Input::Xyz).then_some(k),
+                    &mut out,
+                    report,
+                )?;
+            }
+            Ok(out)
+        })
     }
-    fn neighbors(&self, _: &Job<'_>, _: &mut Report) -> Result<Neighbors> {
-        Err(crate::error::Error::CpuIndex("not in this build".into()))
+
+    fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
+        let n = job.lattice.len();
+        let k = job.neighborhood.members(n);
+        let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
+        self.run(job, widest, report, |runner, plan, report| {
+            let mut out = Neighbors {
+                offsets: (0..=n).map(|i| i * k).collect(),
+                indices: vec![0; n * k],
+                dist_sq: vec![0; n * k],
+            };
+            for chunk in plan.chunks() {
+                runner.neighbors(plan, chunk, k, &mut out, report)?;
+            }
+            Ok(out)
+        })
     }
 }
+
+/// Built at the first straggler, over the whole cloud: a chunk's own points are not enough for it.
+pub(crate) type LazyIndex<'a> = OnceLock<CpuIndex<'a>>;

@@ -1,0 +1,104 @@
+// Every point within `reach` of `q`, and some more: the text between `#each_candidate` and `#end` stands at `#body`,
+// once for each `candidate`. Rows of fine cells are contiguous in `sorted`; up to RANGES of them are gathered first, so
+// that one flat loop runs over their points (nested loops leave more lanes idle).
+{
+    let low = q - vec3<f32>(reach + grid.slack);
+    let high = q + vec3<f32>(reach + grid.slack);
+    let cube_low = cube_along(low, grid);
+    let cube_high = cube_along(high, grid);
+    let reach_sq = reach * reach;
+    var cube = cube_low;
+    var fine_low = vec3<u32>(0u);
+    var fine_high = vec3<u32>(0u);
+    var corner = vec3<f32>(0.0);
+    var cuts = 0u;
+    var base = 0u;
+    var y = 0u;
+    var z = 0u;
+    var in_cube = false;
+    var more = true;
+    while (more) {
+        var held = 0u;
+        while (more && held < RANGES) {
+            steps += 1u;
+            if (!in_cube) {
+                let index = cube_index(cube, grid);
+                cuts = cube_cuts[index];
+                if (cuts > 0u) {
+                    in_cube = true;
+                    base = cube_bases[index];
+                    corner = vec3<f32>(cube) * grid.edge;
+                    let scale = fine_scale(cuts, grid);
+                    fine_low = fine_along(low, corner, scale, cuts);
+                    fine_high = fine_along(high, corner, scale, cuts);
+                    y = fine_low.y;
+                    z = fine_low.z;
+                }
+            }
+            if (in_cube) {
+                // Rows whose whole length is farther than `reach` are skipped, the others cut to the ball's chord.
+                let size = grid.edge / f32(cuts);
+                let near = corner.yz + vec2<f32>(f32(y), f32(z)) * size;
+                let outside = max(near - q.yz, q.yz - near - size) - grid.slack;
+                let away = max(outside, vec2<f32>(0.0));
+                let left = reach_sq - dot(away, away);
+                if (left >= 0.0) {
+                    let half = sqrt(left) + grid.slack;
+                    let scale = fine_scale(cuts, grid);
+                    let x_low = min(u32(max((q.x - half - corner.x) * scale, 0.0)), cuts - 1u);
+                    let x_high = min(u32(max((q.x + half - corner.x) * scale, 0.0)), cuts - 1u);
+                    let row = base + (z * cuts + y) * cuts;
+                    let begin = cell_starts[row + x_low];
+                    let stop = cell_starts[row + x_high + 1u];
+                    if (stop > begin) {
+                        ranges[held * WORKGROUP + lane] = vec2<u32>(begin, stop);
+                        held += 1u;
+                        steps += stop - begin;
+                    }
+                }
+                y += 1u;
+                if (y > fine_high.y) {
+                    y = fine_low.y;
+                    z += 1u;
+                    in_cube = z <= fine_high.z;
+                }
+            }
+            if (!in_cube) {
+                cube.x += 1u;
+                if (cube.x > cube_high.x) {
+                    cube.x = cube_low.x;
+                    cube.y += 1u;
+                    if (cube.y > cube_high.y) {
+                        cube.y = cube_low.y;
+                        cube.z += 1u;
+                    }
+                }
+                more = cube.z <= cube_high.z;
+            }
+            if (steps > STEP_LIMIT) {
+                // Checked before the points are visited: a crowded place costs its straggler nothing here.
+                given_up = true;
+                more = false;
+                held = 0u;
+            }
+        }
+        if (held > 0u) {
+            var slot = 0u;
+            var j = ranges[lane].x;
+            var stop = ranges[lane].y;
+            loop {
+                let candidate = sorted[j];
+                #body
+                j += 1u;
+                if (j >= stop) {
+                    slot += 1u;
+                    if (slot >= held) {
+                        break;
+                    }
+                    j = ranges[slot * WORKGROUP + lane].x;
+                    stop = ranges[slot * WORKGROUP + lane].y;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+// One invocation: one coarse cube; decides into how many fine cells it is cut along each axis.
+//
+// On a surface n * n of the n * n * n cells are occupied, so n = sqrt(count / (k / 2)) leaves half a neighbourhood
+// in each. No cube gets more than CELLS_PER_POINT cells a point, which bounds the buffers by the number of points.
+
+@group(0) @binding(0) var<uniform> grid: Grid;
+@group(0) @binding(1) var<uniform> batch: Batch;
+@group(0) @binding(2) var<storage, read> cube_counts: array<u32>;
+@group(0) @binding(3) var<storage, read_write> cube_cuts: array<u32>;
+@group(0) @binding(4) var<storage, read_write> cube_cells: array<u32>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+    let i = item(batch, group, local);
+    if (i >= batch.end) {
+        return;
+    }
+    let count = cube_counts[i];
+    var n = 0u;
+    if (count > 0u) {
+        n = clamp(u32(sqrt(2.0 * f32(count) / f32(grid.k)) + 0.5), 1u, MAX_CUTS);
+        // Few steps: the square root overshoots the cube root only in crowded cubes.
+        let room = CELLS_PER_POINT * min(count, 0x0fffffffu);
+        n = min(n, u32(pow(f32(room), 1.0 / 3.0)) + 1u);
+        for (var step = 0u; step < 4u; step += 1u) {
+            if (n > 1u && n * n * n > room) {
+                n -= 1u;
+            }
+        }
+    }
+    cube_cuts[i] = n;
+    cube_cells[i] = n * n * n;
+}

@@ -1,0 +1,40 @@
+// Squared distances below 2^24 quanta²: every term and sum is exact in f32, fused or not.
+
+alias Dist = f32;
+const FAR: Dist = 16777216.0;
+const REACH_LIMIT: f32 = 4096.0;
+
+fn dist_sq(q: vec3<f32>, candidate: vec4<f32>) -> Dist {
+    let o = candidate.xyz - q;
+    return o.x * o.x + o.y * o.y + o.z * o.z;
+}
+
+fn dist_to_u32(d: Dist) -> u32 {
+    return u32(d);
+}
+
+// Whether d is at most the squared distance to the nearest face; `face` is exact below 4096.
+fn within_face(d: Dist, face: f32) -> bool {
+    return d <= face * face;
+}
+
+// At most 127 products below 2^24: the sums fit i32.
+struct Squares {
+    a: vec3<i32>,
+    b: vec3<i32>,
+}
+
+fn no_squares() -> Squares {
+    return Squares(vec3<i32>(0), vec3<i32>(0));
+}
+
+fn add_squares(s: Squares, o: vec3<i32>) -> Squares {
+    return Squares(s.a + o.x * o, s.b + vec3<i32>(o.y * o.y, o.y * o.z, o.z * o.z));
+}
+
+fn square(s: Squares, i: u32) -> vec2<u32> {
+    if (i < 3u) {
+        return widen(s.a[i]);
+    }
+    return widen(s.b[i - 3u]);
+}

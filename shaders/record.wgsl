@@ -1,0 +1,70 @@
+// The record of one neighbourhood: exact sums, rounded once to f32. Its twin is `Record` in layout.rs.
+
+// Whether a symmetric, positive semi-definite matrix has rank 1 at most: its 2 x 2 principal minors vanish. Exact.
+fn is_line(m: array<vec2<u32>, 6>) -> bool {
+    let xx = m[0];
+    let yy = m[3];
+    let zz = m[5];
+    let xy = abs64(m[1]);
+    let xz = abs64(m[2]);
+    let yz = abs64(m[4]);
+    return all(multiply128(xx, yy) == multiply128(xy, xy))
+        && all(multiply128(xx, zz) == multiply128(xz, xz))
+        && all(multiply128(yy, zz) == multiply128(yz, yz));
+}
+
+fn scatter_entry(n: u32, squares: Squares, i: u32, a: i32, b: i32) -> vec2<u32> {
+    return sub64(scale64(square(squares, i), n), multiply_signed(a, b));
+}
+
+// n * squares - sum * sum: n² times the covariance.
+fn scatter(n: u32, squares: Squares, sum: vec3<i32>) -> array<vec2<u32>, 6> {
+    return array<vec2<u32>, 6>(
+        scatter_entry(n, squares, 0u, sum.x, sum.x),
+        scatter_entry(n, squares, 1u, sum.x, sum.y),
+        scatter_entry(n, squares, 2u, sum.x, sum.z),
+        scatter_entry(n, squares, 3u, sum.y, sum.y),
+        scatter_entry(n, squares, 4u, sum.y, sum.z),
+        scatter_entry(n, squares, 5u, sum.z, sum.z),
+    );
+}
+
+fn write_record(
+    row: u32, n: u32, sum: vec3<i32>, squares: Squares, radius_sq: u32, distance_sum: vec2<u32>, z_min: i32, z_max: i32,
+) {
+    let at = row * RECORD_WORDS;
+    let own = scatter(n, squares, sum);
+    var flags = select(0u, FLAG_FEW, n < 3u);
+    if (is_zero64(own[0]) && is_zero64(own[3]) && is_zero64(own[5])) {
+        flags |= FLAG_IDENTICAL;
+    } else if (is_line(own)) {
+        flags |= FLAG_COLLINEAR;
+    }
+    #if PLANE
+    let rest = scatter(n - 1u, squares, sum);
+    if (n < 4u || is_line(rest)) {
+        flags |= FLAG_NO_PLANE;
+    }
+    output[at + 16u] = bitcast<u32>(round64(rest[0]));
+    output[at + 17u] = bitcast<u32>(round64(rest[1]));
+    output[at + 18u] = bitcast<u32>(round64(rest[2]));
+    output[at + 19u] = bitcast<u32>(round64(rest[3]));
+    output[at + 20u] = bitcast<u32>(round64(rest[4]));
+    output[at + 21u] = bitcast<u32>(round64(rest[5]));
+    #end
+    output[at] = n;
+    output[at + 1u] = flags;
+    output[at + 2u] = bitcast<u32>(round64(own[0]));
+    output[at + 3u] = bitcast<u32>(round64(own[1]));
+    output[at + 4u] = bitcast<u32>(round64(own[2]));
+    output[at + 5u] = bitcast<u32>(round64(own[3]));
+    output[at + 6u] = bitcast<u32>(round64(own[4]));
+    output[at + 7u] = bitcast<u32>(round64(own[5]));
+    output[at + 8u] = bitcast<u32>(f32(sum.x));
+    output[at + 9u] = bitcast<u32>(f32(sum.y));
+    output[at + 10u] = bitcast<u32>(f32(sum.z));
+    output[at + 11u] = bitcast<u32>(round64(vec2<u32>(radius_sq, 0u)));
+    output[at + 12u] = bitcast<u32>(round64(distance_sum) * 0.0000152587890625);
+    output[at + 13u] = bitcast<u32>(f32(z_min));
+    output[at + 14u] = bitcast<u32>(f32(z_max));
+}

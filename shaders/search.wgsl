@@ -1,0 +1,207 @@
+// One invocation: one point of the chunk, in cell order; finds the squared distance to its k-th neighbour, then writes
+// the record of its neighbourhood's exact sums (SEARCH_RECORDS) or the sorted list of its neighbours (SEARCH_LISTS).
+//
+// The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
+// exactly the k-th distance are settled afterwards, by index.
+
+@group(0) @binding(0) var<uniform> grid: Grid;
+@group(0) @binding(1) var<uniform> batch: Batch;
+@group(0) @binding(2) var<storage, read> sorted: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> cube_cuts: array<u32>;
+@group(0) @binding(4) var<storage, read> cube_bases: array<u32>;
+@group(0) @binding(5) var<storage, read> cell_starts: array<u32>;
+// Row of the output for each point; NO_ROW for halo.
+@group(0) @binding(6) var<storage, read> rows: array<u32>;
+@group(0) @binding(7) var<storage, read_write> output: array<u32>;
+// Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, grid.points words each:
+// positions in `sorted`, and rows.
+@group(0) @binding(8) var<storage, read_write> queue: array<atomic<u32>>;
+
+var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
+
+fn leave(list: u32, query: u32) {
+    let at = atomicAdd(&queue[list], 1u);
+    atomicStore(&queue[2u + list * grid.points + at], query);
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var position = item(batch, group, lane);
+    if (position >= batch.end) {
+        return;
+    }
+    #if WIDE
+    if (position >= atomicLoad(&queue[0])) {
+        return;
+    }
+    position = atomicLoad(&queue[2u + position]);
+    #end
+    let own = sorted[position];
+    let q = own.xyz;
+    #if HALO
+    let row = rows[bitcast<u32>(own.w)];
+    if (row == NO_ROW) {
+        return;
+    }
+    #else
+    let row = bitcast<u32>(own.w);
+    #end
+
+    #list_declare
+    var steps = 0u;
+    var given_up = false;
+    var found = false;
+    let home = cube_index(cube_along(q, grid), grid);
+    let home_cuts = cube_cuts[home];
+    let home_base = cube_bases[home];
+    let home_count = cell_starts[home_base + home_cuts * home_cuts * home_cuts] - cell_starts[home_base];
+    // Radius of a disc that holds k points where the cube's points lie on a surface across it.
+    var reach = REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * f32(home_count)));
+    reach = clamp(reach, 1.5, REACH_LIMIT);
+    for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
+        #list_reset
+        var seen = 0u;
+        #each_candidate
+        let d = dist_sq(q, candidate);
+        if (d < #last) {
+            seen += 1u;
+            #list_insert
+        }
+        #end
+        if (given_up) {
+            break;
+        }
+        if (#last < FAR) {
+            if (f32(#last) <= reach * reach) {
+                found = true;
+                break;
+            }
+            // k points were found, not surely the nearest: all nearer ones lie within the k-th.
+            reach = min(sqrt(f32(#last)) * 1.000001 + 1.0, REACH_LIMIT);
+        } else {
+            if (reach >= REACH_LIMIT) {
+                break;
+            }
+            let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
+            reach = min(reach * clamp(1.2 * wanted, 1.5, 4.0), REACH_LIMIT);
+        }
+    }
+    if (!found) {
+        #if WIDE
+        leave(1u, row);
+        #else
+        if (given_up) {
+            leave(1u, row);
+        } else {
+            leave(0u, position);
+        }
+        #end
+        return;
+    }
+    let last = #last;
+    let faces = min(q - grid.face_low, grid.face_high - q);
+    if (!within_face(last, min(faces.x, min(faces.y, faces.z)))) {
+        leave(1u, row);
+        return;
+    }
+    reach = sqrt(f32(last)) * 1.000001 + 0.5;
+
+    #if LISTS
+    let first = row * grid.k;
+    let list_offset = grid.rows * grid.k;
+    for (var j = 0u; j < grid.k; j += 1u) {
+        output[list_offset + first + j] = NO_NEIGHBOR;
+    }
+    #each_candidate
+    let d = dist_sq(q, candidate);
+    if (d <= last) {
+        // Slots of this distance; among them indices ascend, and the largest fall off the end of the list.
+        var slot = 0u;
+        var slot_end = 0u;
+        #list_rank
+        var index = bitcast<u32>(candidate.w);
+        if (slot < slot_end && index > output[list_offset + first + slot_end - 1u]) {
+            slot = slot_end;
+        }
+        while (slot < slot_end && index != NO_NEIGHBOR && !given_up) {
+            let there = output[list_offset + first + slot];
+            if (index < there) {
+                output[list_offset + first + slot] = index;
+                index = there;
+            }
+            slot += 1u;
+            steps += 1u;
+            given_up = steps > STEP_LIMIT;
+        }
+    }
+    #end
+    if (given_up) {
+        leave(1u, row);
+        return;
+    }
+    #list_write
+    #else
+    var count = 0u;
+    var sum = vec3<i32>(0);
+    var squares = no_squares();
+    var distance_sum = vec2<u32>(0u);
+    var z_min = 0x7fffffff;
+    var z_max = -0x7fffffff;
+    // Of the points at exactly the k-th distance those up to this index belong.
+    var cut = NO_NEIGHBOR;
+    for (var round = 0u; round < 2u; round += 1u) {
+        count = 0u;
+        var nearer = 0u;
+        sum = vec3<i32>(0);
+        squares = no_squares();
+        distance_sum = vec2<u32>(0u);
+        z_min = 0x7fffffff;
+        z_max = -0x7fffffff;
+        #each_candidate
+        let d = dist_sq(q, candidate);
+        if (d <= last && (d < last || bitcast<u32>(candidate.w) <= cut)) {
+            count += 1u;
+            nearer += u32(d < last);
+            let o = vec3<i32>(candidate.xyz - q);
+            sum += o;
+            squares = add_squares(squares, o);
+            z_min = min(z_min, o.z);
+            z_max = max(z_max, o.z);
+            #if DISTANCE_SUM
+            distance_sum = add64(distance_sum, vec2<u32>(fixed_sqrt(dist_to_u32(d)), 0u));
+            #end
+        }
+        #end
+        if (count == grid.k || given_up) {
+            break;
+        }
+        // Too many at the k-th distance: find the index of the last one that belongs, four at a time.
+        var wanted = grid.k - nearer;
+        var above = 0u;
+        for (var guard = 0u; guard < 33u && wanted > 0u && !given_up; guard += 1u) {
+            var i0 = NO_NEIGHBOR;
+            var i1 = NO_NEIGHBOR;
+            var i2 = NO_NEIGHBOR;
+            var i3 = NO_NEIGHBOR;
+            #each_candidate
+            let index = bitcast<u32>(candidate.w);
+            if (index >= above && dist_sq(q, candidate) == last) {
+                i3 = max(i2, min(i3, index));
+                i2 = max(i1, min(i2, index));
+                i1 = max(i0, min(i1, index));
+                i0 = min(i0, index);
+            }
+            #end
+            let taken = min(wanted, 4u);
+            cut = select(select(select(i3, i2, taken == 3u), i1, taken == 2u), i0, taken == 1u);
+            wanted -= taken;
+            above = cut + 1u;
+        }
+    }
+    if (given_up || count != grid.k) {
+        leave(1u, row);
+        return;
+    }
+    write_record(row, count, sum, squares, dist_to_u32(last), distance_sum, z_min, z_max);
+    #end
+}

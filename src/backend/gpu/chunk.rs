@@ -1,0 +1,592 @@
+//! One chunk on the device: index, search, features, and the queries that need a second look.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::kernel::{Evaluate, Kernel, Needs, Output, Search};
+use super::layout::{self, Grid, Scale};
+use super::pool::Buffer;
+use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
+use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
+use super::{Context, LazyIndex, MAX_KERNEL_K, readback, upload};
+use crate::backend::Job;
+use crate::backend::cpu::CpuIndex;
+use crate::columns::RawColumns;
+use crate::error::{Error, Result};
+use crate::neighborhood::Neighbors;
+use crate::plan::{Chunk, Loaded, Plan};
+use crate::report::Report;
+
+/// Points that a coarse cube holds on average.
+const POINTS_PER_CUBE: u64 = 48;
+/// Queries of one dispatch on hardware.
+const QUERIES: u32 = 1 << 20;
+/// Queries of one dispatch where the host's cores compute.
+const QUERIES_SOFTWARE: u32 = 1 << 15;
+/// Farther than any point of a chunk from any other.
+const NO_FACE: f32 = 1e9;
+
+const STORAGE: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+const UPLOAD: wgpu::BufferUsages = wgpu::BufferUsages::MAP_WRITE.union(wgpu::BufferUsages::COPY_SRC);
+const READBACK: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
+
+/// Runs the chunks of one call.
+pub(crate) struct Runner<'a, 'j> {
+    context: &'a Context,
+    workers: &'a rayon::ThreadPool,
+    job: &'a Job<'j>,
+    index: &'a LazyIndex<'a>,
+}
+
+/// A chunk's points on the device.
+struct Resident {
+    grid: Grid,
+    scale: Scale,
+    points: u32,
+    rows: u32,
+    halo: bool,
+    staging: Buffer,
+    positions: Buffer,
+    row_of: Buffer,
+    colors: Option<Buffer>,
+}
+
+/// A chunk's points in cell order, and where the cells begin.
+struct Index {
+    sorted: Buffer,
+    cube_cuts: Buffer,
+    cube_bases: Buffer,
+    cell_starts: Buffer,
+    /// Counts and lists of the queries that a kernel left.
+    queue: Buffer,
+    /// Held until the submission is through.
+    _scratch: Vec<Buffer>,
+}
+
+/// Bytes of the queue's two counters.
+const COUNTERS: u64 = 8;
+
+impl<'a, 'j: 'a> Runner<'a, 'j> {
+    pub(crate) fn new(
+        context: &'a Context,
+        workers: &'a rayon::ThreadPool,
+        job: &'a Job<'j>,
+        index: &'a OnceLock<CpuIndex<'a>>,
+    ) -> Self {
+        Self { context, workers, job, index }
+    }
+
+    /// Fills the columns of a chunk's core points; `k` is `None` if no feature needs neighbours.
+    pub(crate) fn features(
+        &self,
+        plan: &Plan,
+        chunk: &Chunk,
+        kernel: &Evaluate,
+        k: Option<usize>,
+        out: &mut RawColumns,
+        report: &mut Report,
+    ) -> Result<()> {
+        let loaded = self.load(plan, chunk, report);
+        let core = plan.core(chunk);
+        let resident = self.upload(&loaded, core, k.unwrap_or(1), kernel.color, report)?;
+        let rows = u64::from(resident.rows);
+        let records = self.storage(rows * u64::from(kernel.needs.record_words()) * 4, "records")?;
+        let columns = self.storage(rows * (kernel.features.len() as u64 + 1) * 4, "columns")?;
+        let used = columns.bytes() + COUNTERS;
+        let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+        let searches = k.filter(|k| *k <= MAX_KERNEL_K && !chunk.crowd);
+
+        let mut recorder = self.recorder(&resident)?;
+        self.record_upload(&mut recorder, &resident);
+        let index = match searches {
+            Some(k) => {
+                let index = self.record_index(&mut recorder, &resident)?;
+                let search = search_kernel(&resident, k, false, Output::Records(kernel.needs));
+                let step =
+                    self.search_step(&mut recorder, search, &resident, &index, &records, resident.points)?;
+                recorder.pass("search", &[step]);
+                recorder.copy(&index.queue, 0, &back, columns.bytes(), COUNTERS);
+                Some(index)
+            }
+            None => {
+                recorder.clear(&records, records.bytes());
+                None
+            }
+        };
+        let evaluate = Kernel::Evaluate(kernel.clone());
+        let colors = resident.colors.as_ref().unwrap_or(&resident.row_of);
+        let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
+        recorder.pass("features", &[step]);
+        recorder.copy(&columns, 0, &back, 0, columns.bytes());
+        let submitted = self.submit(recorder, Some((&back, used)), report)?;
+        let counters = self.read(&back, used, &submitted, report, |bytes| {
+            self.scatter(bytes, resident.rows as usize, core, out);
+            index.is_some().then(|| counters(&bytes[columns.bytes() as usize..]))
+        })?;
+
+        // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
+        let mut stragglers = match (counters, k) {
+            (Some([wide, narrow_left]), Some(k)) if wide > 0 || narrow_left > 0 => {
+                let index = index.as_ref().ok_or_else(unreachable_state)?;
+                let search = search_kernel(&resident, k, true, Output::Records(kernel.needs));
+                self.second_search(search, &resident, index, &records, wide, report)?
+            }
+            _ => Vec::new(),
+        };
+        if searches.is_none() && k.is_some() {
+            stragglers = (0..resident.rows).collect();
+        }
+        let again = counters.is_some_and(|c| c[0] > 0) || !stragglers.is_empty();
+        if !again {
+            return Ok(());
+        }
+        report.stragglers += stragglers.len();
+        let mut recorder = self.recorder(&resident)?;
+        let mut held = Vec::new();
+        if let (false, Some(k)) = (stragglers.is_empty(), k) {
+            held = self.place_records(&mut recorder, &stragglers, core, k, kernel.needs, &records, report)?;
+        }
+        let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
+        recorder.pass("features", &[step]);
+        recorder.copy(&columns, 0, &back, 0, columns.bytes());
+        let submitted = self.submit(recorder, Some((&back, used)), report)?;
+        self.read(&back, used, &submitted, report, |bytes| {
+            self.scatter(bytes, resident.rows as usize, core, out);
+        })?;
+        drop(held);
+        Ok(())
+    }
+
+    /// Fills the neighbour lists of a chunk's core points.
+    pub(crate) fn neighbors(
+        &self,
+        plan: &Plan,
+        chunk: &Chunk,
+        k: usize,
+        out: &mut Neighbors,
+        report: &mut Report,
+    ) -> Result<()> {
+        let core = plan.core(chunk);
+        let loaded = self.load(plan, chunk, report);
+        let stragglers: Vec<u32> = if k > MAX_KERNEL_K || chunk.crowd {
+            (0..core.map_or(loaded.members.len(), <[u32]>::len) as u32).collect()
+        } else {
+            let resident = self.upload(&loaded, core, k, false, report)?;
+            let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
+            let used = lists.bytes() + COUNTERS;
+            let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+            let mut recorder = self.recorder(&resident)?;
+            self.record_upload(&mut recorder, &resident);
+            let index = self.record_index(&mut recorder, &resident)?;
+            let search = search_kernel(&resident, k, false, Output::Lists);
+            let step = self.search_step(&mut recorder, search, &resident, &index, &lists, resident.points)?;
+            recorder.pass("search", &[step]);
+            recorder.copy(&index.queue, 0, &back, lists.bytes(), COUNTERS);
+            recorder.copy(&lists, 0, &back, 0, lists.bytes());
+            let submitted = self.submit(recorder, Some((&back, used)), report)?;
+            let mut take = |bytes: &[u8]| {
+                scatter_lists(&bytes[..lists.bytes() as usize], k, core, &loaded, out);
+                counters(&bytes[lists.bytes() as usize..])
+            };
+            let [wide, left] = self.read(&back, used, &submitted, report, &mut take)?;
+            if wide == 0 && left == 0 {
+                return Ok(());
+            }
+            let search = search_kernel(&resident, k, true, Output::Lists);
+            let stragglers = self.second_search(search, &resident, &index, &lists, wide, report)?;
+            if wide > 0 {
+                let mut recorder = self.recorder(&resident)?;
+                recorder.copy(&lists, 0, &back, 0, lists.bytes());
+                let submitted = self.submit(recorder, None, report)?;
+                self.read(&back, used, &submitted, report, &mut take)?;
+            }
+            stragglers
+        };
+        report.stragglers += stragglers.len();
+        let points: Vec<u32> = stragglers.iter().map(|&row| cloud_index(core, row)).collect();
+        let found = self.on_cpu(report, |index| index.neighbors_of(&points, k))?;
+        for (at, &point) in points.iter().enumerate() {
+            let first = point as usize * k;
+            for (j, &(dist_sq, neighbor)) in found.row(at).iter().enumerate() {
+                out.indices[first + j] = neighbor;
+                out.dist_sq[first + j] = dist_sq;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
+        let k = self.job.neighborhood.members(self.job.lattice.len());
+        report.time("plan", || self.workers.install(|| plan.load(self.job.lattice, chunk, k)))
+    }
+
+    fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
+        self.context.pool.acquire(bytes.max(16), STORAGE, what)
+    }
+
+    fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {
+        Recorder::new(self.context, &resident.grid, &resident.scale)
+    }
+
+    /// Packs a chunk's inputs into one staging buffer.
+    fn upload(
+        &self,
+        loaded: &Loaded,
+        core: Option<&[u32]>,
+        k: usize,
+        with_color: bool,
+        report: &mut Report,
+    ) -> Result<Resident> {
+        let points = loaded.members.len();
+        let rows = core.map_or(points, <[u32]>::len);
+        let sizes = [
+            points as u64 * 12,
+            if loaded.rows.is_some() { points as u64 * 4 } else { 0 },
+            if with_color { rows as u64 * 8 } else { 0 },
+        ];
+        let bytes = sizes.iter().sum();
+        let staging = self.context.pool.acquire(bytes, UPLOAD, "staging")?;
+        let start = Instant::now();
+        readback::write(&self.context.device, &staging, bytes, "packing", |view| {
+            let (positions, rest) = view.split_at(sizes[0] as usize);
+            let (mut row_of, colors) = rest.split_at(sizes[1] as usize);
+            upload::positions(self.workers, self.job.lattice, loaded, positions);
+            if let Some(rows) = &loaded.rows {
+                row_of.copy_from_slice(bytemuck::cast_slice(rows));
+            }
+            if with_color {
+                upload::colors(self.workers, &self.job.attributes, core, rows, colors);
+            }
+        })?;
+        report.add("pack", start.elapsed());
+        let attributes = &self.job.attributes;
+        let share = |full: u16| 1.0 / f32::from(full.max(1));
+        Ok(Resident {
+            grid: grid(loaded, rows as u32, k as u32),
+            scale: Scale {
+                quantum: self.job.lattice.frame.quantum() as f32,
+                rgb: share(attributes.rgb_full),
+                nir: share(attributes.nir_full),
+                stride: rows as u32,
+            },
+            points: points as u32,
+            rows: rows as u32,
+            halo: loaded.rows.is_some(),
+            positions: self.storage(sizes[0], "positions")?,
+            row_of: self.storage(sizes[1], "rows")?,
+            colors: with_color.then(|| self.storage(sizes[2], "colours")).transpose()?,
+            staging,
+        })
+    }
+
+    fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
+        let (points, rows) = (u64::from(resident.points) * 12, u64::from(resident.points) * 4);
+        recorder.copy(&resident.staging, 0, &resident.positions, 0, points);
+        let mut offset = points;
+        if resident.halo {
+            recorder.copy(&resident.staging, offset, &resident.row_of, 0, rows);
+            offset += rows;
+        }
+        if let Some(colors) = &resident.colors {
+            recorder.copy(&resident.staging, offset, colors, 0, u64::from(resident.rows) * 8);
+        }
+    }
+
+    /// Counting sort into the two-level grid.
+    fn record_index(&self, recorder: &mut Recorder<'_>, resident: &Resident) -> Result<Index> {
+        let n = u64::from(resident.points);
+        let cubes = u64::from(resident.grid.cube_count);
+        // One more cell than there can be: the prefix sum's last value is the number of points.
+        let cells = n * u64::from(CELLS_PER_POINT) + 1;
+        let cube_counts = self.storage(cubes * 4, "cube counts")?;
+        let cube_cuts = self.storage(cubes * 4, "cube cuts")?;
+        let cube_bases = self.storage(cubes * 4, "cube bases")?;
+        let cell_starts = self.storage(cells * 4, "cell starts")?;
+        let places = self.storage(n * 8, "places")?;
+        let sorted = self.storage(n * 16, "sorted points")?;
+        let queue = self.storage(COUNTERS + n * 8, "queue")?;
+        recorder.clear(&cube_counts, cubes * 4);
+        recorder.clear(&cell_starts, cells * 4);
+        recorder.clear(&queue, COUNTERS);
+        let positions = &resident.positions;
+        let points = resident.points;
+        let mut steps = vec![
+            recorder.step(&Kernel::CountCubes, &[positions, &cube_counts], points, u32::MAX)?,
+            recorder.step(
+                &Kernel::CutCubes,
+                &[&cube_counts, &cube_cuts, &cube_bases],
+                cubes as u32,
+                u32::MAX,
+            )?,
+        ];
+        let mut scratch = self.scan(recorder, &cube_bases, cubes as u32, &mut steps)?;
+        let buffers = [positions, &cube_cuts, &cube_bases, &cell_starts, &places];
+        steps.push(recorder.step(&Kernel::CountCells, &buffers, points, u32::MAX)?);
+        scratch.extend(self.scan(recorder, &cell_starts, cells as u32, &mut steps)?);
+        let buffers = [positions, &places, &cell_starts, &sorted];
+        steps.push(recorder.step(&Kernel::Scatter, &buffers, points, u32::MAX)?);
+        recorder.pass("index", &steps);
+        scratch.extend([cube_counts, places]);
+        Ok(Index { sorted, cube_cuts, cube_bases, cell_starts, queue, _scratch: scratch })
+    }
+
+    /// Exclusive prefix sum in place: blocks, then their totals likewise, then the totals added back.
+    fn scan(
+        &self,
+        recorder: &mut Recorder<'_>,
+        values: &Buffer,
+        items: u32,
+        steps: &mut Vec<Step>,
+    ) -> Result<Vec<Buffer>> {
+        let per_block = Kernel::Scan.items_per_group();
+        debug_assert_eq!(per_block % SCAN_ITEMS, 0);
+        let blocks = items.div_ceil(per_block);
+        let totals = self.storage(u64::from(blocks) * 4, "prefix sums")?;
+        steps.push(recorder.step(&Kernel::Scan, &[values, &totals], items, u32::MAX)?);
+        let mut held = Vec::new();
+        if blocks > 1 {
+            held = self.scan(recorder, &totals, blocks, steps)?;
+            steps.push(recorder.step(&Kernel::ScanAdd, &[values, &totals], items, u32::MAX)?);
+        }
+        held.push(totals);
+        Ok(held)
+    }
+
+    fn search_step(
+        &self,
+        recorder: &mut Recorder<'_>,
+        search: Search,
+        resident: &Resident,
+        index: &Index,
+        output: &Buffer,
+        queries: u32,
+    ) -> Result<Step> {
+        let Index { sorted, cube_cuts, cube_bases, cell_starts, queue, .. } = index;
+        let buffers = [sorted, cube_cuts, cube_bases, cell_starts, &resident.row_of, output, queue];
+        let most = if self.context.device.software { QUERIES_SOFTWARE } else { QUERIES };
+        recorder.step(&Kernel::Search(search), &buffers, queries, most)
+    }
+
+    /// Runs the wide kernel over the queries that the narrow one left; the rows that remain for the CPU.
+    fn second_search(
+        &self,
+        search: Search,
+        resident: &Resident,
+        index: &Index,
+        output: &Buffer,
+        wide: u32,
+        report: &mut Report,
+    ) -> Result<Vec<u32>> {
+        let list = u64::from(resident.points) * 4;
+        let used = COUNTERS + list;
+        let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "queue readback")?;
+        let mut recorder = self.recorder(resident)?;
+        if wide > 0 {
+            let step = self.search_step(&mut recorder, search, resident, index, output, wide)?;
+            recorder.pass("search wide", &[step]);
+        }
+        recorder.copy(&index.queue, 0, &back, 0, COUNTERS);
+        recorder.copy(&index.queue, COUNTERS + list, &back, COUNTERS, list);
+        let submitted = self.submit(recorder, Some((&back, used)), report)?;
+        self.read(&back, used, &submitted, report, |bytes| {
+            let [_, left] = counters(bytes);
+            let words = bytes[COUNTERS as usize..].chunks_exact(4).take(left as usize);
+            let mut rows: Vec<u32> = words.map(word).collect();
+            // Atomics queued them in any order.
+            rows.sort_unstable();
+            rows
+        })
+    }
+
+    /// Finds stragglers' neighbourhoods on the CPU and puts their records where the kernel would have.
+    #[expect(clippy::too_many_arguments, reason = "one call, all of it state of the chunk")]
+    fn place_records(
+        &self,
+        recorder: &mut Recorder<'_>,
+        rows: &[u32],
+        core: Option<&[u32]>,
+        k: usize,
+        needs: Needs,
+        records: &Buffer,
+        report: &mut Report,
+    ) -> Result<Vec<Buffer>> {
+        let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
+        let found = self.on_cpu(report, |index| index.moments_of(&points, k))?;
+        let words = needs.record_words();
+        let mut made = Vec::with_capacity(rows.len() * words as usize);
+        for at in 0..points.len() {
+            layout::push_record(&found.row(at)[0], needs.plane, &mut made);
+        }
+        let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
+        let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;
+        let queue = &self.context.device.queue;
+        queue.write_buffer(&targets, 0, bytemuck::cast_slice(rows));
+        queue.write_buffer(&made_on_device, 0, bytemuck::cast_slice(&made));
+        let kernel = Kernel::Place { record_words: words };
+        let step =
+            recorder.step(&kernel, &[&targets, &made_on_device, records], made.len() as u32, u32::MAX)?;
+        recorder.pass("stragglers", &[step]);
+        Ok(vec![targets, made_on_device])
+    }
+
+    /// Asks the CPU's index, which is built at the first straggler.
+    fn on_cpu<T: Send>(&self, report: &mut Report, ask: impl FnOnce(&CpuIndex<'a>) -> T + Send) -> Result<T> {
+        let start = Instant::now();
+        let out = self.workers.install(|| {
+            let index = match self.index.get() {
+                Some(index) => index,
+                None => {
+                    let made = CpuIndex::new(self.job.lattice)?;
+                    self.index.get_or_init(|| made)
+                }
+            };
+            Ok(ask(index))
+        });
+        report.add("stragglers on the cpu", start.elapsed());
+        out
+    }
+
+    fn submit(
+        &self,
+        recorder: Recorder<'_>,
+        back: Option<(&Buffer, u64)>,
+        report: &mut Report,
+    ) -> Result<Submitted> {
+        report.time("submit", || recorder.submit(back))
+    }
+
+    /// Waits for a readback's `used` bytes, then takes them and the time stamps behind them.
+    fn read<T: Send>(
+        &self,
+        back: &Buffer,
+        used: u64,
+        submitted: &Submitted,
+        report: &mut Report,
+        take: impl FnOnce(&[u8]) -> T + Send,
+    ) -> Result<T> {
+        let start = Instant::now();
+        let mut taking = Duration::ZERO;
+        let period = self.context.device.queue.get_timestamp_period();
+        let (out, times) =
+            readback::read(&self.context.device, back, used + STAMP_BYTES, "computing", |bytes| {
+                let begin = Instant::now();
+                let (own, stamps) = bytes.split_at(used as usize);
+                let out = self.workers.install(|| take(own));
+                taking = begin.elapsed();
+                (out, submitted.times(stamps, period))
+            })?;
+        report.add("wait", start.elapsed().saturating_sub(taking));
+        report.add("unpack", taking);
+        for (stage, seconds) in times {
+            report.add(gpu_stage(stage), Duration::from_secs_f64(seconds));
+        }
+        Ok(out)
+    }
+
+    /// Copies a chunk's columns, flags first, to the points' places in the cloud.
+    fn scatter(&self, bytes: &[u8], rows: usize, core: Option<&[u32]>, out: &mut RawColumns) {
+        let column = |c: usize| &bytes[4 * c * rows..4 * (c + 1) * rows];
+        match core {
+            None => {
+                bytemuck::cast_slice_mut(&mut out.flags).copy_from_slice(column(0));
+                out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
+                    bytemuck::cast_slice_mut(values).copy_from_slice(column(c + 1));
+                });
+            }
+            Some(core) => {
+                for (point, flags) in core.iter().zip(column(0).chunks_exact(4)) {
+                    out.flags[*point as usize] = word(flags);
+                }
+                out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
+                    for (point, value) in core.iter().zip(column(c + 1).chunks_exact(4)) {
+                        values[*point as usize] = f32::from_bits(word(value));
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Names of GPU stages in the report, apart from the host's.
+fn gpu_stage(stage: &'static str) -> &'static str {
+    match stage {
+        "index" => "gpu index",
+        "search" => "gpu search",
+        "search wide" => "gpu search wide",
+        "features" => "gpu features",
+        _ => "gpu stragglers",
+    }
+}
+
+fn unreachable_state() -> Error {
+    Error::Gpu { stage: "search", message: "queries were left without an index".into() }
+}
+
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+fn counters(bytes: &[u8]) -> [u32; 2] {
+    [word(bytes), word(&bytes[4..])]
+}
+
+fn cloud_index(core: Option<&[u32]>, row: u32) -> u32 {
+    core.map_or(row, |core| core[row as usize])
+}
+
+fn search_kernel(resident: &Resident, k: usize, wide: bool, output: Output) -> Search {
+    Search { k: k as u32, wide, halo: resident.halo, output }
+}
+
+/// Distances, then indices within the chunk; rows of stragglers hold whatever was there and are replaced.
+fn scatter_lists(bytes: &[u8], k: usize, core: Option<&[u32]>, loaded: &Loaded, out: &mut Neighbors) {
+    let (dist_sq, indices) = bytes.split_at(bytes.len() / 2);
+    let rows = dist_sq.len() / (4 * k);
+    for row in 0..rows {
+        let first = cloud_index(core, row as u32) as usize * k;
+        for j in 0..k {
+            let at = 4 * (row * k + j);
+            let local = word(&indices[at..]);
+            if local != NO_NEIGHBOR && (local as usize) < loaded.members.len() {
+                out.indices[first + j] = loaded.members.cloud_index(local as usize) as u32;
+                out.dist_sq[first + j] = u64::from(word(&dist_sq[at..]));
+            }
+        }
+    }
+}
+
+/// Coarse cubes of an edge that leaves about [`POINTS_PER_CUBE`] points to each, over the loaded points' bounds.
+fn grid(loaded: &Loaded, rows: u32, k: u32) -> Grid {
+    let points = loaded.members.len() as u64;
+    let extent: [u64; 3] =
+        std::array::from_fn(|a| (i64::from(loaded.max[a]) - i64::from(loaded.min[a])) as u64);
+    let most = (points / POINTS_PER_CUBE).max(1);
+    let cubes = |edge: u64| extent.map(|e| e / edge + 1);
+    let count =
+        |edge: u64| cubes(edge).iter().try_fold(1u64, |all, c| all.checked_mul(*c)).unwrap_or(u64::MAX);
+    let (mut low, mut high) = (1, extent.iter().max().map_or(1, |e| e + 1));
+    while low < high {
+        let middle = low.midpoint(high);
+        if count(middle) <= most { high = middle } else { low = middle + 1 }
+    }
+    let edge = low as f32;
+    let local =
+        |face: Option<i64>, a: usize, none: f32| face.map_or(none, |f| (f - i64::from(loaded.min[a])) as f32);
+    Grid {
+        cubes: cubes(low).map(|c| c as u32),
+        cube_count: count(low) as u32,
+        extent: extent.map(|e| e as f32),
+        edge,
+        face_low: std::array::from_fn(|a| local(loaded.face_low[a], a, -NO_FACE)),
+        inverse_edge: 1.0 / edge,
+        face_high: std::array::from_fn(|a| local(loaded.face_high[a], a, NO_FACE)),
+        points: points as u32,
+        k,
+        rows,
+        slack: 2.0 + edge / 1_048_576.0,
+        pad: 0,
+    }
+}

@@ -1,0 +1,187 @@
+//! Every kernel: its variants, its text and its bindings.
+
+use super::layout::{Grid, RECORD_WORDS, Scale};
+use super::shader::{self, Text};
+use crate::features::{Feature, FeatureSet, Input};
+
+/// One compute pipeline's worth of shader.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Kernel {
+    CountCubes,
+    CutCubes,
+    CountCells,
+    Scan,
+    ScanAdd,
+    Scatter,
+    Search(Search),
+    Evaluate(Evaluate),
+    Place { record_words: u32 },
+}
+
+/// A variant of the neighbour search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Search {
+    pub(crate) k: u32,
+    /// Squared distances as u32 instead of f32, for the queries that the narrow kernel left.
+    pub(crate) wide: bool,
+    /// Some loaded points are halo and have no row.
+    pub(crate) halo: bool,
+    pub(crate) output: Output,
+}
+
+/// What a search writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Output {
+    /// Sorted squared distances and indices.
+    Lists,
+    /// One record of sums.
+    Records(Needs),
+}
+
+/// Parts of a record that cost time and not every feature needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Needs {
+    pub(crate) distance_sum: bool,
+    pub(crate) plane: bool,
+}
+
+impl Needs {
+    pub(crate) fn of(set: &FeatureSet) -> Self {
+        Self { distance_sum: set.iter().any(|f| f == Feature::MeanDistance), plane: set.needs_plane() }
+    }
+
+    pub(crate) fn record_words(self) -> u32 {
+        if self.plane { RECORD_WORDS + 6 } else { RECORD_WORDS }
+    }
+}
+
+/// A variant of the kernel that turns records into columns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Evaluate {
+    pub(crate) features: Vec<Feature>,
+    pub(crate) needs: Needs,
+    pub(crate) color: bool,
+}
+
+impl Evaluate {
+    pub(crate) fn of(set: &FeatureSet) -> Self {
+        let color = set.needs(Input::Rgb) || set.needs(Input::Nir);
+        Self { features: set.iter().collect(), needs: Needs::of(set), color }
+    }
+}
+
+/// Kinds of binding, in the order of `@binding` numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// A uniform block of so many bytes.
+    Uniform(u64),
+    /// The [`Batch`], chosen by dynamic offset at each dispatch.
+    Batch,
+    Read,
+    ReadWrite,
+}
+
+const GRID: Binding = Binding::Uniform(size_of::<Grid>() as u64);
+const SCALE: Binding = Binding::Uniform(size_of::<Scale>() as u64);
+
+impl Kernel {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::CountCubes => "count_cubes",
+            Self::CutCubes => "cut_cubes",
+            Self::CountCells => "count_cells",
+            Self::Scan => "scan",
+            Self::ScanAdd => "scan_add",
+            Self::Scatter => "scatter",
+            Self::Search(_) => "search",
+            Self::Evaluate(_) => "evaluate",
+            Self::Place { .. } => "place",
+        }
+    }
+
+    pub(crate) fn bindings(&self) -> &'static [Binding] {
+        use Binding::{Batch, Read, ReadWrite};
+        match self {
+            Self::CountCubes => &[GRID, Batch, Read, ReadWrite],
+            Self::CutCubes => &[GRID, Batch, Read, ReadWrite, ReadWrite],
+            Self::CountCells => &[GRID, Batch, Read, Read, Read, ReadWrite, ReadWrite],
+            Self::Scan => &[Batch, ReadWrite, ReadWrite],
+            Self::ScanAdd => &[Batch, ReadWrite, Read],
+            Self::Scatter => &[Batch, Read, Read, Read, ReadWrite],
+            Self::Search(_) => &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
+            Self::Evaluate(_) => &[SCALE, Batch, Read, Read, ReadWrite],
+            Self::Place { .. } => &[Batch, Read, Read, ReadWrite],
+        }
+    }
+
+    /// Items that one workgroup takes.
+    pub(crate) fn items_per_group(&self) -> u32 {
+        match self {
+            Self::Scan | Self::ScanAdd => self.workgroup() * shader::SCAN_ITEMS,
+            _ => self.workgroup(),
+        }
+    }
+
+    fn workgroup(&self) -> u32 {
+        match self {
+            // Eight ranges an invocation are 4 KiB of the 16 KiB that WebGPU grants a workgroup.
+            Self::Search(_) => 64,
+            Self::Evaluate(_) => 64,
+            _ => 256,
+        }
+    }
+
+    /// The shader's final text.
+    pub(crate) fn source(&self) -> String {
+        let mut text = Text::new(self.workgroup());
+        match self {
+            Self::CountCubes => text.add(shader::GRID).add(shader::COUNT_CUBES),
+            Self::CutCubes => text.add(shader::CUT_CUBES),
+            Self::CountCells => text.add(shader::GRID).add(shader::COUNT_CELLS),
+            Self::Scan => text.add(shader::SCAN),
+            Self::ScanAdd => text.add(shader::SCAN_ADD),
+            Self::Scatter => text.add(shader::SCATTER),
+            Self::Search(search) => search.write(&mut text),
+            Self::Evaluate(evaluate) => evaluate.write(&mut text),
+            Self::Place { record_words } => text.constant("RECORD_WORDS", *record_words).add(shader::PLACE),
+        };
+        text.finish()
+    }
+}
+
+impl Search {
+    fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
+        text.when("WIDE", self.wide).when("HALO", self.halo).list(self.k);
+        text.add(shader::GRID).add(shader::EXACT);
+        text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });
+        match self.output {
+            Output::Lists => text.when("LISTS", true),
+            Output::Records(needs) => {
+                text.when("PLANE", needs.plane).when("DISTANCE_SUM", needs.distance_sum);
+                text.constant("RECORD_WORDS", needs.record_words()).add(shader::RECORD)
+            }
+        };
+        text.add(shader::SEARCH)
+    }
+}
+
+impl Evaluate {
+    fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
+        text.when("PLANE", self.needs.plane).when("COLOR", self.color);
+        text.constant("RECORD_WORDS", self.needs.record_words());
+        let columns = self.features.iter().enumerate().map(|(i, feature)| {
+            let (column, name) = (i + 1, feature.name());
+            format!("    columns[{column}u * scale.stride + row] = bitcast<u32>(feature_{name}(s));\n")
+        });
+        text.columns(columns.collect());
+        text.add(shader::EIGEN).add(shader::FEATURES).add(shader::EVALUATE)
+    }
+}
+
+/// The uniform blocks, by their WGSL names, for the layout test.
+#[cfg(test)]
+pub(crate) const UNIFORMS: &[(&str, usize)] = &[
+    ("Grid", size_of::<Grid>()),
+    ("Batch", size_of::<super::layout::Batch>()),
+    ("Scale", size_of::<Scale>()),
+];

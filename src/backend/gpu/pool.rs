@@ -1,0 +1,252 @@
+//! Buffers by size class, reused from chunk to chunk. The only place that creates buffers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::error::{Error, Result};
+use crate::report::PoolStats;
+
+/// Smallest buffer: below, reuse matters more than bytes.
+const FLOOR: u64 = 64 << 10;
+
+/// Bytes of the class that holds `bytes`: 16 classes a doubling, so at most 1/16 is padding.
+pub(crate) fn class_bytes(bytes: u64) -> u64 {
+    if bytes <= FLOOR {
+        return FLOOR;
+    }
+    let step = (1 << bytes.ilog2()) / 16;
+    bytes.div_ceil(step) * step
+}
+
+/// Creates a buffer of so many bytes and usages. A closure, so that the policy is tested without a GPU.
+type Create<B, U> = Box<dyn Fn(u64, U) -> Result<B> + Send + Sync>;
+
+/// Hands out buffers and takes them back when they drop.
+pub(crate) struct Pool<B, U> {
+    shared: Arc<Mutex<Shared<B, U>>>,
+    create: Create<B, U>,
+}
+
+struct Shared<B, U> {
+    /// Oldest first.
+    idle: Vec<Idle<B, U>>,
+    limit: u64,
+    stats: PoolStats,
+}
+
+struct Idle<B, U> {
+    buffer: B,
+    bytes: u64,
+    usage: U,
+}
+
+/// A buffer on loan.
+pub(crate) struct Loan<B, U: Copy> {
+    buffer: Option<B>,
+    bytes: u64,
+    requested: u64,
+    usage: U,
+    shared: Arc<Mutex<Shared<B, U>>>,
+}
+
+impl<B, U: Copy> Loan<B, U> {
+    /// Bytes asked for: what kernels may bind.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.requested
+    }
+}
+
+impl<B, U: Copy> std::ops::Deref for Loan<B, U> {
+    type Target = B;
+    fn deref(&self) -> &B {
+        // Only `drop` takes the buffer out.
+        self.buffer.as_ref().expect("a loan holds its buffer until it drops")
+    }
+}
+
+impl<B, U: Copy> Drop for Loan<B, U> {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            let mut shared = lock(&self.shared);
+            shared.stats.bytes_in_use -= self.bytes;
+            shared.stats.bytes_requested -= self.requested;
+            shared.stats.bytes_padding -= self.bytes - self.requested;
+            shared.stats.bytes_idle += self.bytes;
+            shared.idle.push(Idle { buffer, bytes: self.bytes, usage: self.usage });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<B, U: Copy + PartialEq> Pool<B, U> {
+    /// A pool that keeps buffers in use and idle within `limit` bytes.
+    pub(crate) fn new(limit: u64, create: impl Fn(u64, U) -> Result<B> + Send + Sync + 'static) -> Self {
+        let shared = Shared { idle: Vec::new(), limit, stats: PoolStats::default() };
+        Self { shared: Arc::new(Mutex::new(shared)), create: Box::new(create) }
+    }
+
+    /// A buffer of at least `bytes`: the smallest idle one of up to 1.25 times as much, or a new one.
+    ///
+    /// The oldest idle buffers go where the limit asks for it. A device out of memory gets one more try
+    /// after everything idle was given back.
+    pub(crate) fn acquire(&self, bytes: u64, usage: U, what: &'static str) -> Result<Loan<B, U>> {
+        let class = class_bytes(bytes);
+        {
+            let mut shared = lock(&self.shared);
+            let best = (0..shared.idle.len())
+                .filter(|&i| shared.idle[i].usage == usage)
+                .filter(|&i| {
+                    shared.idle[i].bytes >= bytes && shared.idle[i].bytes <= class.max(bytes + bytes / 4)
+                })
+                .min_by_key(|&i| shared.idle[i].bytes);
+            if let Some(i) = best {
+                let Idle { buffer, bytes: held, .. } = shared.idle.remove(i);
+                shared.stats.hits += 1;
+                shared.stats.bytes_idle -= held;
+                return Ok(self.lend(&mut shared, buffer, held, bytes, usage));
+            }
+            let room = shared.limit.saturating_sub(class);
+            shared.trim_to(room);
+            if shared.stats.bytes_in_use > room {
+                return Err(Error::GpuOutOfMemory { bytes: class, what });
+            }
+        }
+        let start = Instant::now();
+        let created = match (self.create)(class, usage) {
+            Err(Error::GpuOutOfMemory { .. }) => {
+                let mut shared = lock(&self.shared);
+                shared.stats.out_of_memory_retries += 1;
+                shared.trim_to(0);
+                drop(shared);
+                (self.create)(class, usage)
+            }
+            other => other,
+        };
+        let mut shared = lock(&self.shared);
+        shared.stats.misses += 1;
+        shared.stats.allocation_seconds += start.elapsed().as_secs_f64();
+        let buffer = created.map_err(|error| match error {
+            Error::GpuOutOfMemory { .. } => Error::GpuOutOfMemory { bytes: class, what },
+            other => other,
+        })?;
+        Ok(self.lend(&mut shared, buffer, class, bytes, usage))
+    }
+
+    fn lend(&self, shared: &mut Shared<B, U>, buffer: B, bytes: u64, requested: u64, usage: U) -> Loan<B, U> {
+        let stats = &mut shared.stats;
+        stats.bytes_in_use += bytes;
+        stats.bytes_requested += requested;
+        stats.bytes_padding += bytes - requested;
+        stats.bytes_peak = stats.bytes_peak.max(stats.bytes_in_use + stats.bytes_idle);
+        Loan { buffer: Some(buffer), bytes, requested, usage, shared: self.shared.clone() }
+    }
+
+    /// Gives every idle buffer back to the device.
+    pub(crate) fn trim(&self) {
+        lock(&self.shared).trim_to(0);
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        lock(&self.shared).stats
+    }
+}
+
+impl<B, U> Shared<B, U> {
+    /// Drops the oldest idle buffers until all bytes are at most `bytes`, or none is idle.
+    fn trim_to(&mut self, bytes: u64) {
+        while self.stats.bytes_in_use + self.stats.bytes_idle > bytes && !self.idle.is_empty() {
+            let oldest = self.idle.remove(0);
+            self.stats.bytes_idle -= oldest.bytes;
+            self.stats.trims += 1;
+        }
+    }
+}
+
+impl<B, U> std::fmt::Debug for Pool<B, U> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pool({:?})", lock(&self.shared).stats)
+    }
+}
+
+/// The pool of a device's buffers.
+pub(crate) type Buffers = Pool<wgpu::Buffer, wgpu::BufferUsages>;
+/// A device buffer on loan.
+pub(crate) type Buffer = Loan<wgpu::Buffer, wgpu::BufferUsages>;
+
+/// A pool whose buffers come from `device`.
+pub(crate) fn on_device(device: Arc<super::device::Device>, limit: u64) -> Buffers {
+    Pool::new(limit, move |size, usage| {
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+        device.checked("creating a buffer", || device.device.create_buffer(&descriptor))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    fn pool(limit: u64) -> Pool<u64, u8> {
+        Pool::new(limit, |bytes, _| Ok(bytes))
+    }
+
+    #[test]
+    fn classes_waste_at_most_a_sixteenth() {
+        for bytes in (1..400_000u64).step_by(997).chain([1 << 30, (1 << 30) + 1, (1 << 31) - 1]) {
+            let class = class_bytes(bytes);
+            assert!(class >= bytes && class % 4 == 0);
+            assert!(bytes <= FLOOR || (class - bytes) * 16 <= bytes, "{bytes} -> {class}");
+        }
+    }
+
+    #[test]
+    fn buffers_come_back_and_the_best_fit_is_taken() {
+        let pool = pool(u64::MAX);
+        let (a, b) = (pool.acquire(1_000_000, 0, "a").unwrap(), pool.acquire(1_100_000, 0, "b").unwrap());
+        let small = *a;
+        drop(b);
+        drop(a);
+        assert_eq!(*pool.acquire(950_000, 0, "c").unwrap(), small);
+        assert_eq!(*pool.acquire(950_000, 1, "other usage").unwrap(), class_bytes(950_000));
+        assert!(*pool.acquire(500_000, 0, "too small for reuse").unwrap() < 600_000);
+        let stats = pool.stats();
+        assert_eq!((stats.hits, stats.misses), (1, 4));
+        assert_eq!((stats.bytes_in_use, stats.bytes_padding, stats.bytes_requested), (0, 0, 0));
+    }
+
+    #[test]
+    fn the_limit_trims_the_oldest_and_then_refuses() {
+        let pool = pool(1 << 20);
+        drop(pool.acquire(512 << 10, 0, "a").unwrap());
+        drop(pool.acquire(256 << 10, 0, "b").unwrap());
+        let held = pool.acquire(768 << 10, 1, "c").unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.trims, stats.bytes_idle), (1, 256 << 10));
+        assert!(stats.bytes_peak <= 1 << 20);
+        let error = pool.acquire(300 << 10, 0, "d").map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::GpuOutOfMemory { what: "d", .. }));
+        drop(held);
+        assert!(pool.acquire(300 << 10, 0, "d").is_ok());
+    }
+
+    #[test]
+    fn out_of_memory_is_retried_once_after_a_trim() {
+        let failures = Arc::new(AtomicU64::new(1));
+        let left = failures.clone();
+        let pool: Pool<u64, u8> = Pool::new(u64::MAX, move |bytes, _| {
+            match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+                Ok(_) => Err(Error::GpuOutOfMemory { bytes, what: "device" }),
+                Err(_) => Ok(bytes),
+            }
+        });
+        assert!(pool.acquire(1 << 20, 0, "a").is_ok());
+        assert_eq!(pool.stats().out_of_memory_retries, 1);
+        failures.store(2, Ordering::SeqCst);
+        let error = pool.acquire(1 << 24, 0, "b").map(|_| ()).unwrap_err();
+        assert!(matches!(error, Error::GpuOutOfMemory { what: "b", .. }));
+        assert_eq!(pool.stats().bytes_idle, 0);
+    }
+}

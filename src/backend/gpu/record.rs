@@ -1,0 +1,214 @@
+//! Recording one submission: dispatches, copies, uniform blocks and time stamps.
+
+use std::sync::Arc;
+
+use super::Context;
+use super::kernel::{Binding, Kernel};
+use super::layout::{Batch, Grid, Scale};
+use super::pipeline::Pipeline;
+use super::pool::Buffer;
+use crate::error::{Error, Result};
+
+/// Uniform blocks stand at multiples of this: WebGPU's largest alignment.
+const ALIGN: u64 = 256;
+/// Bytes for one submission's uniform blocks.
+const UNIFORM_BYTES: u64 = 64 << 10;
+/// Most workgroups along x; more are folded into y.
+const FOLD: u32 = 32_768;
+
+/// One submission in the making.
+pub(crate) struct Recorder<'c> {
+    context: &'c Context,
+    uniforms: Buffer,
+    /// Grid at 0, scale at ALIGN, batches after.
+    bytes: Vec<u8>,
+    encoder: wgpu::CommandEncoder,
+    stamps: Option<Stamps>,
+}
+
+/// Time stamps at the beginning and end of stages.
+struct Stamps {
+    set: wgpu::QuerySet,
+    stages: Vec<&'static str>,
+}
+
+/// Most stages of a submission.
+const MAX_STAGES: u32 = 8;
+
+/// One dispatch, its bindings made.
+pub(crate) struct Step {
+    pipeline: Arc<Pipeline>,
+    bindings: wgpu::BindGroup,
+    /// Offset of the batch's block, and workgroups.
+    batches: Vec<(u32, u32, u32)>,
+}
+
+impl<'c> Recorder<'c> {
+    pub(crate) fn new(context: &'c Context, grid: &Grid, scale: &Scale) -> Result<Self> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniforms = context.pool.acquire(UNIFORM_BYTES, usage, "uniform blocks")?;
+        let mut bytes = vec![0; 2 * ALIGN as usize];
+        bytes[..size_of::<Grid>()].copy_from_slice(bytemuck::bytes_of(grid));
+        bytes[ALIGN as usize..][..size_of::<Scale>()].copy_from_slice(bytemuck::bytes_of(scale));
+        let device = &context.device.device;
+        let encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+        let stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Stamps {
+            set: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: None,
+                ty: wgpu::QueryType::Timestamp,
+                count: 2 * MAX_STAGES,
+            }),
+            stages: Vec::new(),
+        });
+        Ok(Self { context, uniforms, bytes, encoder, stamps })
+    }
+
+    /// A dispatch over `items`, in batches of at most `most` items.
+    ///
+    /// `buffers` are the storage bindings in order; uniform blocks are bound by their kind.
+    pub(crate) fn step(
+        &mut self,
+        kernel: &Kernel,
+        buffers: &[&Buffer],
+        items: u32,
+        most: u32,
+    ) -> Result<Step> {
+        let pipeline = self.context.pipelines.get(&self.context.device, kernel)?;
+        let mut storage = buffers.iter();
+        let uniform = |offset: u64, size: u64| {
+            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: &self.uniforms,
+                offset,
+                size: std::num::NonZeroU64::new(size),
+            })
+        };
+        let scale_bytes = size_of::<Scale>() as u64;
+        let entries: Vec<_> = (0..)
+            .zip(kernel.bindings())
+            .filter_map(|(binding, kind)| {
+                let resource = match kind {
+                    Binding::Uniform(bytes) if *bytes == scale_bytes => uniform(ALIGN, *bytes),
+                    Binding::Uniform(bytes) => uniform(0, *bytes),
+                    Binding::Batch => uniform(0, size_of::<Batch>() as u64),
+                    Binding::Read | Binding::ReadWrite => {
+                        let buffer = storage.next()?;
+                        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                            buffer,
+                            offset: 0,
+                            size: std::num::NonZeroU64::new(buffer.bytes()),
+                        })
+                    }
+                };
+                Some(wgpu::BindGroupEntry { binding, resource })
+            })
+            .collect();
+        let bindings = self.context.device.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(kernel.name()),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        // Batches end at whole workgroups, and there are never more than fit beside each other.
+        let per_group = kernel.items_per_group();
+        let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
+        let most = most.max(items.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);
+        let mut batches = Vec::new();
+        let mut first = 0;
+        while first < items {
+            let end = first.saturating_add(most).min(items);
+            let groups = (end - first).div_ceil(per_group);
+            let width = groups.min(FOLD);
+            let offset = self.block(&Batch { first, end, width, pad: 0 })?;
+            batches.push((offset, width, groups.div_ceil(width)));
+            first = end;
+        }
+        Ok(Step { pipeline, bindings, batches })
+    }
+
+    fn block(&mut self, batch: &Batch) -> Result<u32> {
+        let offset = self.bytes.len();
+        if offset as u64 + ALIGN > UNIFORM_BYTES {
+            let message = "too many dispatches in one submission".to_owned();
+            return Err(Error::Gpu { stage: "recording", message });
+        }
+        self.bytes.extend_from_slice(bytemuck::bytes_of(batch));
+        self.bytes.resize(offset + ALIGN as usize, 0);
+        Ok(offset as u32)
+    }
+
+    /// Zeroes the first `bytes` of a buffer.
+    pub(crate) fn clear(&mut self, buffer: &Buffer, bytes: u64) {
+        self.encoder.clear_buffer(buffer, 0, Some(bytes));
+    }
+
+    pub(crate) fn copy(&mut self, from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, bytes: u64) {
+        self.encoder.copy_buffer_to_buffer(from, from_offset, to, to_offset, Some(bytes));
+    }
+
+    /// Runs steps one after the other, timed together as `stage`.
+    pub(crate) fn pass(&mut self, stage: &'static str, steps: &[Step]) {
+        let timestamp_writes =
+            self.stamps.as_mut().filter(|s| s.stages.len() < MAX_STAGES as usize).map(|s| {
+                let first = 2 * s.stages.len() as u32;
+                s.stages.push(stage);
+                wgpu::ComputePassTimestampWrites {
+                    query_set: &s.set,
+                    beginning_of_pass_write_index: Some(first),
+                    end_of_pass_write_index: Some(first + 1),
+                }
+            });
+        let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
+        let mut pass = self.encoder.begin_compute_pass(&descriptor);
+        for step in steps {
+            pass.set_pipeline(&step.pipeline.pipeline);
+            for &(offset, width, height) in &step.batches {
+                pass.set_bind_group(0, &step.bindings, &[offset]);
+                pass.dispatch_workgroups(width, height, 1);
+            }
+        }
+    }
+
+    /// Submits; the time stamps go to the end of `readback`, behind `used` bytes.
+    pub(crate) fn submit(self, readback: Option<(&Buffer, u64)>) -> Result<Submitted> {
+        let Self { context, uniforms, bytes, mut encoder, stamps } = self;
+        let mut stages = Vec::new();
+        let mut resolved = None;
+        if let (Some(stamps), Some((buffer, used))) = (stamps, readback)
+            && !stamps.stages.is_empty()
+        {
+            let count = 2 * stamps.stages.len() as u32;
+            let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+            let resolve = context.pool.acquire(STAMP_BYTES, usage, "time stamps")?;
+            encoder.resolve_query_set(&stamps.set, 0..count, &resolve, 0);
+            encoder.copy_buffer_to_buffer(&resolve, 0, buffer, used, Some(u64::from(count) * 8));
+            stages = stamps.stages;
+            resolved = Some(resolve);
+        }
+        let device = &context.device;
+        device.checked("submitting", || {
+            device.queue.write_buffer(&uniforms, 0, &bytes);
+            device.queue.submit([encoder.finish()]);
+        })?;
+        Ok(Submitted { stages, _held: (uniforms, resolved) })
+    }
+}
+
+/// Room for time stamps behind a readback's own bytes.
+pub(crate) const STAMP_BYTES: u64 = 16 * MAX_STAGES as u64;
+
+/// Keeps a submission's buffers from reuse until it has been waited for.
+pub(crate) struct Submitted {
+    stages: Vec<&'static str>,
+    _held: (Buffer, Option<Buffer>),
+}
+
+impl Submitted {
+    /// Seconds of each stage, from the time stamps behind the readback's own bytes.
+    pub(crate) fn times(&self, stamps: &[u8], period: f32) -> Vec<(&'static str, f64)> {
+        let tick = |i: usize| {
+            let bytes = stamps.get(8 * i..8 * i + 8).and_then(|b| b.try_into().ok());
+            bytes.map_or(0, u64::from_le_bytes)
+        };
+        let seconds = |i| tick(2 * i + 1).saturating_sub(tick(2 * i)) as f64 * f64::from(period) * 1e-9;
+        self.stages.iter().enumerate().map(|(i, stage)| (*stage, seconds(i))).collect()
+    }
+}

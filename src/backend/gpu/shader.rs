@@ -1,0 +1,194 @@
+//! Shader texts and how they are put together. The only place that includes WGSL files.
+//!
+//! Lines that begin with `#` are directives: `#if NAME` .. `#else` .. `#end`, and `#each_candidate` .. `#end`, whose
+//! body is put into candidates.wgsl. Lists of named scalars are generated, since WGSL cannot index registers.
+
+use std::fmt::Write as _;
+
+use crate::features::Flags;
+
+pub(crate) const GRID: &str = include_str!("../../../shaders/grid.wgsl");
+pub(crate) const COUNT_CUBES: &str = include_str!("../../../shaders/count_cubes.wgsl");
+pub(crate) const CUT_CUBES: &str = include_str!("../../../shaders/cut_cubes.wgsl");
+pub(crate) const COUNT_CELLS: &str = include_str!("../../../shaders/count_cells.wgsl");
+pub(crate) const SCAN: &str = include_str!("../../../shaders/scan.wgsl");
+pub(crate) const SCAN_ADD: &str = include_str!("../../../shaders/scan_add.wgsl");
+pub(crate) const SCATTER: &str = include_str!("../../../shaders/scatter.wgsl");
+pub(crate) const EXACT: &str = include_str!("../../../shaders/exact.wgsl");
+pub(crate) const DISTANCE_NARROW: &str = include_str!("../../../shaders/distance_narrow.wgsl");
+pub(crate) const DISTANCE_WIDE: &str = include_str!("../../../shaders/distance_wide.wgsl");
+pub(crate) const RECORD: &str = include_str!("../../../shaders/record.wgsl");
+pub(crate) const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
+pub(crate) const EIGEN: &str = include_str!("../../../shaders/eigen.wgsl");
+pub(crate) const FEATURES: &str = include_str!("../../../shaders/features.wgsl");
+pub(crate) const EVALUATE: &str = include_str!("../../../shaders/evaluate.wgsl");
+pub(crate) const PLACE: &str = include_str!("../../../shaders/place.wgsl");
+const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
+const CANDIDATES: &str = include_str!("../../../shaders/candidates.wgsl");
+
+/// Values that one invocation of the scan takes.
+pub(crate) const SCAN_ITEMS: u32 = 8;
+/// Fine cells that a cube may have for each of its points.
+pub(crate) const CELLS_PER_POINT: u32 = 4;
+/// Marks the empty end of a list.
+pub(crate) const NO_NEIGHBOR: u32 = u32::MAX;
+/// Marks a halo point, which has no row.
+pub(crate) const NO_ROW: u32 = u32::MAX;
+/// Most fine cells along an axis of a cube.
+const MAX_CUTS: u32 = 255;
+/// Row ranges gathered before their points are visited.
+const RANGES: u32 = 8;
+/// Rows and points that one invocation may visit: lavapipe ends all loops after 65,535 iterations, without a word.
+const STEP_LIMIT: u32 = 30_000;
+/// Search radii tried before a query is left to the CPU.
+const ATTEMPTS: u32 = 12;
+/// First radius, in units of the one that holds k points at the cube's mean density on a surface.
+const REACH_FACTOR: f32 = 1.2;
+
+/// A shader in the making.
+pub(crate) struct Text {
+    header: String,
+    body: String,
+    defined: Vec<&'static str>,
+    k: u32,
+    columns: String,
+}
+
+impl Text {
+    pub(crate) fn new(workgroup: u32) -> Self {
+        let mut text = Self {
+            header: String::new(),
+            body: String::new(),
+            defined: Vec::new(),
+            k: 1,
+            columns: String::new(),
+        };
+        text.constant("WORKGROUP", workgroup)
+            .constant("SCAN_ITEMS", SCAN_ITEMS)
+            .constant("CELLS_PER_POINT", CELLS_PER_POINT)
+            .constant("NO_NEIGHBOR", NO_NEIGHBOR)
+            .constant("NO_ROW", NO_ROW)
+            .constant("MAX_CUTS", MAX_CUTS)
+            .constant("RANGES", RANGES)
+            .constant("STEP_LIMIT", STEP_LIMIT)
+            .constant("ATTEMPTS", ATTEMPTS)
+            .constant("FLAG_FEW", Flags::FEW.0)
+            .constant("FLAG_IDENTICAL", Flags::IDENTICAL.0)
+            .constant("FLAG_COLLINEAR", Flags::COLLINEAR.0)
+            .constant("FLAG_NO_PLANE", Flags::NO_PLANE.0);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text.header, "const REACH_FACTOR: f32 = {REACH_FACTOR:?};");
+        text.add(PRELUDE);
+        text
+    }
+
+    pub(crate) fn constant(&mut self, name: &str, value: u32) -> &mut Self {
+        let _ = writeln!(self.header, "const {name}: u32 = {value}u;");
+        self
+    }
+
+    /// Defines a name for `#if`.
+    pub(crate) fn when(&mut self, name: &'static str, defined: bool) -> &mut Self {
+        if defined {
+            self.defined.push(name);
+        }
+        self
+    }
+
+    /// Length of the list of nearest distances.
+    pub(crate) fn list(&mut self, k: u32) -> &mut Self {
+        self.k = k;
+        self
+    }
+
+    /// Statements that write the columns.
+    pub(crate) fn columns(&mut self, statements: String) -> &mut Self {
+        self.columns = statements;
+        self
+    }
+
+    /// Appends a shader file; directives are resolved at the end.
+    pub(crate) fn add(&mut self, text: &str) -> &mut Self {
+        self.body.push_str(text);
+        self
+    }
+
+    pub(crate) fn finish(&self) -> String {
+        let mut out = self.header.clone();
+        let lines: Vec<&str> = self.body.lines().collect();
+        self.resolve(&lines, &mut out);
+        out
+    }
+
+    fn resolve(&self, lines: &[&str], out: &mut String) {
+        let mut i = 0;
+        while i < lines.len() {
+            let line = lines[i].trim();
+            if let Some(name) = line.strip_prefix("#if ") {
+                let (otherwise, end) = block(lines, i);
+                let (then, other) =
+                    (&lines[i + 1..otherwise.unwrap_or(end)], otherwise.map_or(end, |o| o + 1));
+                self.resolve(if self.defined.contains(&name) { then } else { &lines[other..end] }, out);
+                i = end;
+            } else if line == "#each_candidate" {
+                let (_, end) = block(lines, i);
+                let body = &lines[i + 1..end];
+                let loops: Vec<&str> =
+                    CANDIDATES.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+                for part in loops {
+                    if part.trim() == "#body" {
+                        self.resolve(body, out);
+                    } else {
+                        out.push_str(part);
+                        out.push('\n');
+                    }
+                }
+                i = end;
+            } else if line.starts_with("#columns") {
+                out.push_str(&self.columns);
+            } else if let Some(list) = line.strip_prefix("#list_") {
+                self.write_list(list, out);
+            } else {
+                out.push_str(&lines[i].replace("#last", &format!("s{}", self.k - 1)));
+                out.push('\n');
+            }
+            i += 1;
+        }
+    }
+
+    /// The list of nearest distances: `s0 <= s1 <= ..`, one named scalar a slot.
+    fn write_list(&self, what: &str, out: &mut String) {
+        for j in (0..self.k).rev() {
+            let _ = match what {
+                "declare" => writeln!(out, "var s{j} = FAR;"),
+                "reset" => writeln!(out, "s{j} = FAR;"),
+                // The median of the slot, the one below and the newcomer: no branch, no order among the slots' updates
+                // but from the top down.
+                "insert" if j == 0 => writeln!(out, "s0 = min(s0, d);"),
+                "insert" => writeln!(out, "s{j} = max(s{}, min(s{j}, d));", j - 1),
+                "rank" => writeln!(out, "slot += u32(s{j} < d); slot_end += u32(s{j} <= d);"),
+                "write" => writeln!(out, "output[first + {j}u] = dist_to_u32(s{j});"),
+                _ => writeln!(out, "unknown directive {what}"),
+            };
+        }
+    }
+}
+
+/// Lines of a directive's `#else`, if it has one, and `#end`; a missing `#end` is the text's end.
+fn block(lines: &[&str], start: usize) -> (Option<usize>, usize) {
+    let (mut depth, mut otherwise) = (0, None);
+    for (i, line) in lines.iter().enumerate().skip(start + 1) {
+        let line = line.trim();
+        if line.starts_with("#if ") || line == "#each_candidate" {
+            depth += 1;
+        } else if line == "#end" {
+            if depth == 0 {
+                return (otherwise, i);
+            }
+            depth -= 1;
+        } else if line == "#else" && depth == 0 {
+            otherwise = Some(i);
+        }
+    }
+    (otherwise, lines.len())
+}

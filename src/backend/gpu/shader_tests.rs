@@ -1,0 +1,279 @@
+//! What can be proved of the shaders: on any machine by reading them, and on a device by running their arithmetic.
+
+use std::mem::offset_of;
+
+use naga::back::{hlsl, msl, spv, wgsl};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+use super::device::Device;
+use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Search, UNIFORMS};
+use super::layout::{Batch, Grid, Scale};
+use super::shader;
+use crate::features::{Feature, FeatureSet};
+use crate::moments::fixed_sqrt;
+
+/// Every kernel, in every kind of variant.
+fn kernels() -> Vec<Kernel> {
+    let mut kernels = vec![
+        Kernel::CountCubes,
+        Kernel::CutCubes,
+        Kernel::CountCells,
+        Kernel::Scan,
+        Kernel::ScanAdd,
+        Kernel::Scatter,
+        Kernel::Place { record_words: 16 },
+        Kernel::Place { record_words: 22 },
+    ];
+    let both = [false, true];
+    for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
+        for (wide, halo) in both.iter().flat_map(|w| both.map(|h| (*w, h))) {
+            kernels.push(Kernel::Search(Search { k, wide, halo, output: Output::Lists }));
+            for (plane, distance_sum) in both.iter().flat_map(|p| both.map(|d| (*p, d))) {
+                let output = Output::Records(Needs { plane, distance_sum });
+                kernels.push(Kernel::Search(Search { k, wide, halo, output }));
+            }
+        }
+    }
+    kernels.push(Kernel::Evaluate(Evaluate::of(&Feature::all().collect())));
+    kernels.push(Kernel::Evaluate(Evaluate::of(&FeatureSet::geometric())));
+    kernels.extend(Feature::all().map(|f| Kernel::Evaluate(Evaluate::of(&FeatureSet::new([f])))));
+    kernels
+}
+
+fn parse(kernel: &Kernel) -> (naga::Module, naga::valid::ModuleInfo) {
+    let source = kernel.source();
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|e| panic!("{kernel:?}: {}", e.emit_to_string(&source)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{kernel:?}: {}", e.emit_to_string(&source)));
+    (module, info)
+}
+
+#[test]
+fn every_feature_has_its_function() {
+    for feature in Feature::all() {
+        let function = format!("fn feature_{}(", feature.name());
+        assert!(shader::FEATURES.contains(&function), "features.wgsl lacks {function}s: Shape) -> f32");
+    }
+}
+
+#[test]
+fn every_kernel_is_valid_and_translates() {
+    let all = kernels();
+    for kernel in &all {
+        let (module, info) = parse(kernel);
+        spv::write_vec(&module, &info, &spv::Options::default(), None)
+            .unwrap_or_else(|e| panic!("{kernel:?} to SPIR-V: {e}"));
+        let mut text = String::new();
+        let options = hlsl::Options::default();
+        hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("{kernel:?} to HLSL: {e}"));
+        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+        msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|e| panic!("{kernel:?} to MSL: {e}"));
+        wgsl::write_string(&module, &info, wgsl::WriterFlags::empty())
+            .unwrap_or_else(|e| panic!("{kernel:?} to WGSL: {e}"));
+    }
+    assert!(all.len() > 200);
+}
+
+#[test]
+fn every_kernel_fits_webgpu_and_its_table_of_bindings() {
+    let limits = wgpu::Limits::default();
+    for kernel in kernels() {
+        let (module, _) = parse(&kernel);
+        let [x, y, z] = module.entry_points[0].workgroup_size;
+        assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{kernel:?}");
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        let (mut shared, mut found) = (0, vec![None; kernel.bindings().len()]);
+        for (_, variable) in module.global_variables.iter() {
+            let size = layouter[variable.ty].size;
+            match variable.space {
+                naga::AddressSpace::WorkGroup => shared += size,
+                naga::AddressSpace::Uniform => {
+                    let name = module.types[variable.ty].name.clone().unwrap_or_default();
+                    let index = variable.binding.unwrap().binding as usize;
+                    found[index] =
+                        Some(if name == "Batch" { Binding::Batch } else { Binding::Uniform(size.into()) });
+                }
+                naga::AddressSpace::Storage { access } => {
+                    let write = access.contains(naga::StorageAccess::STORE);
+                    let kind = if write { Binding::ReadWrite } else { Binding::Read };
+                    found[variable.binding.unwrap().binding as usize] = Some(kind);
+                }
+                _ => {}
+            }
+        }
+        assert!(shared <= limits.max_compute_workgroup_storage_size, "{kernel:?}: {shared}");
+        let storage =
+            found.iter().flatten().filter(|b| matches!(b, Binding::Read | Binding::ReadWrite)).count();
+        assert!(storage <= limits.max_storage_buffers_per_shader_stage as usize, "{kernel:?}");
+        let table: Vec<_> = kernel.bindings().iter().copied().map(Some).collect();
+        assert_eq!(found, table, "{kernel:?}");
+    }
+}
+
+#[test]
+fn uniform_blocks_have_the_host_structs_layout() {
+    let host = [
+        (
+            "Grid",
+            vec![
+                ("cubes", offset_of!(Grid, cubes)),
+                ("cube_count", offset_of!(Grid, cube_count)),
+                ("extent", offset_of!(Grid, extent)),
+                ("edge", offset_of!(Grid, edge)),
+                ("face_low", offset_of!(Grid, face_low)),
+                ("inverse_edge", offset_of!(Grid, inverse_edge)),
+                ("face_high", offset_of!(Grid, face_high)),
+                ("points", offset_of!(Grid, points)),
+                ("k", offset_of!(Grid, k)),
+                ("rows", offset_of!(Grid, rows)),
+                ("slack", offset_of!(Grid, slack)),
+                ("_pad", offset_of!(Grid, pad)),
+            ],
+        ),
+        (
+            "Batch",
+            vec![
+                ("first", offset_of!(Batch, first)),
+                ("end", offset_of!(Batch, end)),
+                ("width", offset_of!(Batch, width)),
+                ("_pad", offset_of!(Batch, pad)),
+            ],
+        ),
+        (
+            "Scale",
+            vec![
+                ("quantum", offset_of!(Scale, quantum)),
+                ("rgb", offset_of!(Scale, rgb)),
+                ("nir", offset_of!(Scale, nir)),
+                ("stride", offset_of!(Scale, stride)),
+            ],
+        ),
+    ];
+    let (mut compared, modules) =
+        (0, [Kernel::CountCubes, Kernel::Evaluate(Evaluate::of(&FeatureSet::geometric()))]);
+    for kernel in modules {
+        let (module, _) = parse(&kernel);
+        for (_, ty) in module.types.iter() {
+            let Some((name, fields)) = host.iter().find(|h| ty.name.as_deref() == Some(h.0)) else {
+                continue;
+            };
+            let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("{name} is a struct") };
+            let device: Vec<_> =
+                members.iter().map(|m| (m.name.as_deref().unwrap_or_default(), m.offset as usize)).collect();
+            assert_eq!(&device, fields, "{name}");
+            let size = UNIFORMS.iter().find(|u| u.0 == *name).unwrap().1;
+            assert_eq!(*span as usize, size, "{name}");
+            compared += 1;
+        }
+    }
+    // Grid and Batch in both modules, Scale in the second.
+    assert_eq!(compared, 5);
+}
+
+/// Runs `shader::EXACT` on a device and compares with Rust's integers, to the bit.
+#[test]
+fn exact_arithmetic_equals_rusts() {
+    if std::env::var("LIDAR_FEATURES_TEST_GPU").as_deref() == Ok("off") {
+        println!("skipped: LIDAR_FEATURES_TEST_GPU=off");
+        return;
+    }
+    let text = std::env::var("LIDAR_FEATURES_TEST_ADAPTER").ok();
+    let device = Device::open(text.as_deref(), true).expect("the tests need an adapter");
+    let mut values: Vec<u64> = vec![0, 1, 2, 3, 255, u64::from(u32::MAX), u64::MAX, 1 << 63, i64::MAX as u64];
+    for shift in 0..63 {
+        let power = 1u64 << shift;
+        // Halfway cases above 2^24 round to even.
+        values.extend([
+            power,
+            power - 1,
+            power + 1,
+            power | power >> 24,
+            power | power >> 24 | 1,
+            power | power >> 25,
+        ]);
+    }
+    let mut state = 7u64;
+    for i in 0..4000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        values.push(state >> (i % 60));
+    }
+    values.extend(values.clone().iter().map(|v| v.wrapping_neg()));
+    let got = run_exact(&device, &values);
+    for (value, out) in values.iter().zip(got.chunks_exact(4)) {
+        assert_eq!(f32::from_bits(out[0]), *value as i64 as f32, "round64 of {}", *value as i64);
+        let low = *value as u32;
+        if low < u32::MAX {
+            assert_eq!(u64::from(out[1]), fixed_sqrt(low.into()), "fixed_sqrt of {low}");
+        }
+        let product = u64::from(low) * (*value >> 32);
+        assert_eq!(u64::from(out[2]) | u64::from(out[3]) << 32, product, "product of {value}'s halves");
+    }
+}
+
+fn run_exact(device: &Device, values: &[u64]) -> Vec<u32> {
+    const MAIN: &str = "
+        @group(0) @binding(0) var<storage, read> values: array<vec2<u32>>;
+        @group(0) @binding(1) var<storage, read_write> results: array<vec4<u32>>;
+        @compute @workgroup_size(WORKGROUP)
+        fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            if (id.x < arrayLength(&values)) {
+                let v = values[id.x];
+                let product = multiply_wide(v.x, v.y);
+                results[id.x] = vec4<u32>(bitcast<u32>(round64(v)), fixed_sqrt(v.x), product.x, product.y);
+            }
+        }";
+    let mut text = shader::Text::new(64);
+    let source = text.add(shader::EXACT).add(MAIN).finish();
+    let gpu = &device.device;
+    let module = gpu.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: None,
+        source: wgpu::ShaderSource::Wgsl(source.into()),
+    });
+    let pipeline = gpu.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    let buffer = |size: usize, usage| {
+        gpu.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: size as u64,
+            usage,
+            mapped_at_creation: false,
+        })
+    };
+    let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+    let input = buffer(size_of_val(values), storage);
+    let output = buffer(2 * size_of_val(values), storage);
+    let back = buffer(2 * size_of_val(values), wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+    device.queue.write_buffer(&input, 0, bytemuck::cast_slice(values));
+    let bindings = gpu.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: None,
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &[
+            wgpu::BindGroupEntry { binding: 0, resource: input.as_entire_binding() },
+            wgpu::BindGroupEntry { binding: 1, resource: output.as_entire_binding() },
+        ],
+    });
+    let mut encoder = gpu.create_command_encoder(&Default::default());
+    {
+        let mut pass = encoder.begin_compute_pass(&Default::default());
+        pass.set_pipeline(&pipeline);
+        pass.set_bind_group(0, &bindings, &[]);
+        pass.dispatch_workgroups(values.len().div_ceil(64) as u32, 1, 1);
+    }
+    encoder.copy_buffer_to_buffer(&output, 0, &back, 0, None);
+    device.queue.submit([encoder.finish()]);
+    back.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
+    gpu.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    bytemuck::cast_slice(&back.get_mapped_range(..).unwrap()).to_vec()
+}

@@ -1,0 +1,311 @@
+//! Chunks: core points that a chunk answers for, and the halo of foreign points that it needs.
+
+use rayon::prelude::*;
+
+use crate::cloud::Lattice;
+
+/// Widest chunk, halo included: local coordinates are exact in f32 up to 2^24 quanta.
+const MAX_WIDTH: i64 = 1 << 24;
+/// Widest core, so that a halo fits beside it.
+const MAX_CORE_WIDTH: i64 = MAX_WIDTH / 2;
+
+/// How a cloud is cut. Chunks are the leaves of a k-d split, in spatial order.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Cloud indices, grouped by chunk, ascending within each. Empty if the one chunk is the whole cloud.
+    order: Vec<u32>,
+    chunks: Vec<Chunk>,
+    capacity: usize,
+}
+
+/// Core points of one chunk.
+#[derive(Debug, Clone)]
+pub(crate) struct Chunk {
+    /// Range of the plan's order.
+    start: usize,
+    end: usize,
+    /// Bounds of the core points.
+    min: [i32; 3],
+    max: [i32; 3],
+    /// More points at one place than a chunk may hold: no search can be loaded, the CPU answers.
+    pub(crate) crowd: bool,
+    /// Halo on every side, in quanta.
+    margin: i64,
+}
+
+/// Points of one chunk, ready to upload.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// Cloud indices, ascending, so that ties break alike inside and outside of chunks.
+    pub(crate) members: Members,
+    /// Output row of each member, if some are halo.
+    pub(crate) rows: Option<Vec<u32>>,
+    /// Bounds of the members.
+    pub(crate) min: [i32; 3],
+    pub(crate) max: [i32; 3],
+    /// Faces of the box within which every point of the cloud is loaded; `None` where the cloud ends.
+    pub(crate) face_low: [Option<i64>; 3],
+    pub(crate) face_high: [Option<i64>; 3],
+}
+
+/// Cloud indices of a chunk's points.
+#[derive(Debug)]
+pub(crate) enum Members {
+    /// All points of the cloud.
+    All(usize),
+    Some(Vec<u32>),
+}
+
+impl Members {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::All(n) => *n,
+            Self::Some(indices) => indices.len(),
+        }
+    }
+
+    pub(crate) fn cloud_index(&self, local: usize) -> usize {
+        match self {
+            Self::All(_) => local,
+            Self::Some(indices) => indices[local] as usize,
+        }
+    }
+}
+
+impl Plan {
+    /// Cuts a cloud so that no chunk loads more than `capacity` points, for neighbourhoods of `k`.
+    ///
+    /// `core` bounds the core points of a chunk where the caller asks for that.
+    pub(crate) fn new(lattice: &Lattice<'_>, k: usize, capacity: usize, core: Option<usize>) -> Self {
+        let n = lattice.len();
+        let width = (0..3).map(|a| i64::from(lattice.max[a]) - i64::from(lattice.min[a])).max().unwrap_or(0);
+        let whole = Chunk { start: 0, end: n, min: lattice.min, max: lattice.max, crowd: false, margin: 0 };
+        if n <= capacity && core.is_none_or(|core| n <= core) && width < MAX_WIDTH {
+            return Self { order: Vec::new(), chunks: vec![whole], capacity };
+        }
+        // Half of the room is left to the halo.
+        let most = core.unwrap_or(usize::MAX).min((capacity / 2).max(1));
+        let mut order: Vec<u32> = (0..n as u32).collect();
+        let mut chunks = cut(lattice, &mut order, 0, most);
+        for chunk in &mut chunks {
+            chunk.margin = margin(chunk, k);
+        }
+        Self { order, chunks, capacity }
+    }
+
+    pub(crate) fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
+
+    /// Cloud indices of a chunk's core points, in row order; `None` for the whole cloud.
+    pub(crate) fn core(&self, chunk: &Chunk) -> Option<&[u32]> {
+        (!self.order.is_empty()).then(|| &self.order[chunk.start..chunk.end])
+    }
+
+    /// Gathers a chunk's core and halo. A halo that does not fit is narrowed: its queries then fail to certify
+    /// themselves and are counted as stragglers, which is slow but right.
+    pub(crate) fn load(&self, lattice: &Lattice<'_>, chunk: &Chunk, k: usize) -> Loaded {
+        let Some(core) = self.core(chunk) else {
+            return Loaded {
+                members: Members::All(lattice.len()),
+                rows: None,
+                min: lattice.min,
+                max: lattice.max,
+                face_low: [None; 3],
+                face_high: [None; 3],
+            };
+        };
+        let mut margin = chunk.margin;
+        let (low, high, halo) = loop {
+            let low: [i64; 3] = std::array::from_fn(|a| i64::from(chunk.min[a]) - margin);
+            let high: [i64; 3] = std::array::from_fn(|a| i64::from(chunk.max[a]) + margin);
+            let halo = self.inside(lattice, chunk, low, high, k);
+            if core.len() + halo.len() <= self.capacity || margin == 0 {
+                break (low, high, halo);
+            }
+            margin /= 2;
+        };
+        let mut members: Vec<(u32, bool)> = core.iter().map(|&i| (i, true)).collect();
+        members.extend(halo.into_iter().map(|i| (i, false)));
+        members.par_sort_unstable();
+        let mut next = 0;
+        let row = |&(_, is_core): &(u32, bool)| {
+            next += u32::from(is_core);
+            if is_core { next - 1 } else { u32::MAX }
+        };
+        let rows = members.iter().map(row).collect();
+        let (mut min, mut max) = (chunk.min, chunk.max);
+        for (i, _) in &members {
+            let p = lattice.points[*i as usize];
+            min = std::array::from_fn(|a| min[a].min(p[a]));
+            max = std::array::from_fn(|a| max[a].max(p[a]));
+        }
+        Loaded {
+            members: Members::Some(members.into_iter().map(|(i, _)| i).collect()),
+            rows: Some(rows),
+            min,
+            max,
+            face_low: std::array::from_fn(|a| (low[a] > i64::from(lattice.min[a])).then_some(low[a])),
+            face_high: std::array::from_fn(|a| (high[a] < i64::from(lattice.max[a])).then_some(high[a])),
+        }
+    }
+
+    /// Points of other chunks in a closed box. Of a crowd the first `k` are enough: they are all at one place.
+    fn inside(
+        &self,
+        lattice: &Lattice<'_>,
+        own: &Chunk,
+        low: [i64; 3],
+        high: [i64; 3],
+        k: usize,
+    ) -> Vec<u32> {
+        self.chunks
+            .par_iter()
+            .filter(|other| other.start != own.start)
+            .filter(|other| {
+                (0..3).all(|a| i64::from(other.min[a]) <= high[a] && i64::from(other.max[a]) >= low[a])
+            })
+            .flat_map_iter(|other| {
+                let end = if other.crowd { other.end.min(other.start + k) } else { other.end };
+                self.order[other.start..end].iter().copied().filter(|&i| {
+                    let p = lattice.points[i as usize];
+                    (0..3).all(|a| (low[a]..=high[a]).contains(&i64::from(p[a])))
+                })
+            })
+            .collect()
+    }
+}
+
+/// Cuts `order` at medians of the longest axis until every part is small and narrow enough.
+fn cut(lattice: &Lattice<'_>, order: &mut [u32], start: usize, most: usize) -> Vec<Chunk> {
+    let point = |i: &u32| lattice.points[*i as usize];
+    let (mut min, mut max) = ([i32::MAX; 3], [i32::MIN; 3]);
+    for p in order.iter().map(point) {
+        min = std::array::from_fn(|a| min[a].min(p[a]));
+        max = std::array::from_fn(|a| max[a].max(p[a]));
+    }
+    let width = |a: usize| i64::from(max[a]) - i64::from(min[a]);
+    let axis = (0..3).max_by_key(|&a| width(a)).unwrap_or(0);
+    let widest = width(axis);
+    let small = order.len() <= most;
+    if widest == 0 || (small && widest < MAX_CORE_WIDTH) {
+        order.par_sort_unstable();
+        let (end, crowd) = (start + order.len(), !small);
+        return vec![Chunk { start, end, min, max, crowd, margin: 0 }];
+    }
+    // A cut lies between two coordinates: equal ones stay together, so that parts are disjoint boxes.
+    let split = if small {
+        let middle = (i64::from(min[axis]) + widest / 2) as i32;
+        partition(order, |i| point(i)[axis] <= middle)
+    } else {
+        let half = order.len() / 2;
+        let (_, median, _) = order.select_nth_unstable_by_key(half, |i| point(i)[axis]);
+        let median = point(median)[axis];
+        if median > min[axis] {
+            partition(order, |i| point(i)[axis] < median)
+        } else {
+            partition(order, |i| point(i)[axis] <= median)
+        }
+    };
+    let (left, right) = order.split_at_mut(split);
+    let (mut chunks, more) =
+        rayon::join(|| cut(lattice, left, start, most), || cut(lattice, right, start + split, most));
+    chunks.extend(more);
+    chunks
+}
+
+/// Moves what satisfies `first` to the front; how many those are.
+fn partition(order: &mut [u32], first: impl Fn(&u32) -> bool) -> usize {
+    let mut split = 0;
+    for i in 0..order.len() {
+        if first(&order[i]) {
+            order.swap(split, i);
+            split += 1;
+        }
+    }
+    split
+}
+
+/// Several times the k-th distance at the chunk's mean density, on a surface and in a volume.
+fn margin(chunk: &Chunk, k: usize) -> i64 {
+    let mut e: [f64; 3] = std::array::from_fn(|a| f64::from(chunk.max[a]) - f64::from(chunk.min[a]) + 1.0);
+    e.sort_by(|a, b| b.total_cmp(a));
+    let (n, k) = ((chunk.end - chunk.start) as f64, k as f64);
+    let surface = (k * e[0] * e[1] / (std::f64::consts::PI * n)).sqrt();
+    let volume = (0.75 * k * e[0] * e[1] * e[2] / (std::f64::consts::PI * n)).cbrt();
+    let wanted = (3.0 * surface).max(1.5 * volume).ceil() as i64 + 8;
+    // Cores are at most half as wide as a chunk may be.
+    wanted.min(MAX_WIDTH / 4 - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+    use std::borrow::Cow;
+
+    fn lattice(points: Vec<[i32; 3]>) -> Lattice<'static> {
+        Lattice::new(Cow::Owned(points), Frame::new([0.0; 3], 0.01).unwrap()).unwrap()
+    }
+
+    fn scattered(n: u32, width: u32) -> Vec<[i32; 3]> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 8) % width) as i32
+        };
+        (0..n).map(|_| [next(), next(), next() / 10]).collect()
+    }
+
+    #[test]
+    fn every_point_is_core_once_and_halos_are_complete() {
+        let cloud = lattice(scattered(5000, 4000));
+        let plan = Plan::new(&cloud, 10, 1200, None);
+        assert!(plan.chunks().len() > 8);
+        let mut seen = vec![0; cloud.len()];
+        for chunk in plan.chunks() {
+            let loaded = plan.load(&cloud, chunk, 10);
+            assert!(loaded.members.len() <= 1200 && !chunk.crowd);
+            let rows = loaded.rows.as_ref().unwrap();
+            let core = plan.core(chunk).unwrap();
+            for (local, &row) in rows.iter().enumerate() {
+                if row != u32::MAX {
+                    assert_eq!(core[row as usize] as usize, loaded.members.cloud_index(local));
+                    seen[loaded.members.cloud_index(local)] += 1;
+                }
+            }
+            let inside = |p: &[i32; 3]| {
+                (0..3).all(|a| {
+                    loaded.face_low[a].is_none_or(|f| i64::from(p[a]) >= f)
+                        && loaded.face_high[a].is_none_or(|f| i64::from(p[a]) <= f)
+                })
+            };
+            assert_eq!(cloud.points.iter().filter(|p| inside(p)).count(), loaded.members.len());
+        }
+        assert!(seen.iter().all(|&times| times == 1));
+    }
+
+    #[test]
+    fn wide_clouds_are_cut_and_crowds_stand_alone() {
+        let mut points = vec![[7; 3]; 3000];
+        points.extend(scattered(500, 100));
+        points.push([1 << 29, 0, 0]);
+        let cloud = lattice(points);
+        let plan = Plan::new(&cloud, 5, 1000, None);
+        for chunk in plan.chunks() {
+            let loaded = plan.load(&cloud, chunk, 5);
+            let width = (0..3).map(|a| i64::from(loaded.max[a]) - i64::from(loaded.min[a])).max().unwrap();
+            assert!(width < MAX_WIDTH);
+            assert!(chunk.crowd || loaded.members.len() <= 1000);
+        }
+        assert_eq!(plan.chunks().iter().filter(|c| c.crowd).count(), 1);
+    }
+
+    #[test]
+    fn a_cloud_that_fits_is_one_chunk() {
+        let cloud = lattice(scattered(100, 1000));
+        let plan = Plan::new(&cloud, 5, 100, None);
+        assert_eq!(plan.chunks().len(), 1);
+        assert!(plan.load(&cloud, &plan.chunks()[0], 5).rows.is_none());
+    }
+}

@@ -96,6 +96,8 @@ fn ascii(text: &str) -> String {
             'Σ' => out.push('S'),
             'π' => out.push_str("pi"),
             '√' => out.push_str("sqrt"),
+            '∛' => out.push_str("cbrt"),
+            '≥' => out.push_str(">="),
             '−' => out.push('-'),
             '÷' => out.push('/'),
             '·' => out.push('*'),

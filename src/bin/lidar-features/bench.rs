@@ -1,0 +1,190 @@
+//! `bench`: how long a run takes, and whether a sample of its answers is right.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use lidar_features::las::{LasCloud, ReadOptions, read_with};
+use lidar_features::synthetic::{self, Scene};
+use lidar_features::{Columns, FeatureSet, PointCloud, Report};
+use serde_json::json;
+
+use crate::check::{Expected, KNOWN};
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::request::Request;
+use crate::{interrupt, output, report};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// LAS or LAZ file to measure on.
+    #[arg(long, value_name = "FILE", conflicts_with = "scene")]
+    input: Option<PathBuf>,
+    /// Synthetic scene to measure on [default: als].
+    #[arg(long, value_name = "NAME", value_parser = ["als", "tls", "uniform", "duplicates"])]
+    scene: Option<String>,
+    /// Points of the scene [default: 1000000], or how many of the file's first points to take [default: all].
+    #[arg(long, value_name = "N")]
+    points: Option<u32>,
+    #[command(flatten)]
+    request: Request,
+    /// Measured runs, after one that is not; the median counts.
+    #[arg(long, value_name = "R", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// Prints an object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Synthetic scenes of a run equal those of any other.
+const SEED: u64 = 1;
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let set = args.request.set()?;
+    let neighborhood = args.request.neighborhood()?;
+    interrupt::install();
+    let engine = args.request.engine()?;
+    let progress = Progress::new();
+    let start = Instant::now();
+    let source = Source::load(args, &progress)?;
+    let load_seconds = start.elapsed().as_secs_f64();
+    let cloud = source.cloud();
+
+    progress.step("warming up".to_owned());
+    let compute = |set: &FeatureSet| engine.features(&cloud, set, neighborhood);
+    let (mut columns, first) = compute(&set)?;
+    let mut runs: Vec<Report> = Vec::new();
+    for i in 0..args.repeat {
+        progress.step(format!("run {} of {}", i + 1, args.repeat));
+        // The last run's columns go first, so that two sets never stand in memory at a time.
+        drop(std::mem::take(&mut columns));
+        let (new, report) = compute(&set)?;
+        columns = new;
+        runs.push(report);
+    }
+    runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let mut median = runs[runs.len() / 2].clone();
+    median.seconds = (runs[(runs.len() - 1) / 2].seconds + median.seconds) / 2.0;
+
+    progress.step("checking a sample".to_owned());
+    if !KNOWN.iter().any(|f| columns.get(*f).is_some()) {
+        columns = compute(&FeatureSet::new(KNOWN))?.0;
+    }
+    let checked = check(&source, &columns, first.quantum, args.request.k());
+    drop(progress);
+    print(args, &source, &median, &runs, load_seconds, &checked)?;
+    match checked.mismatches {
+        0 => Ok(()),
+        wrong => {
+            Err(Failure::Failed(format!("{wrong} values of {} sampled points are wrong", checked.sample)))
+        }
+    }
+}
+
+struct Checked {
+    sample: usize,
+    mismatches: usize,
+}
+
+fn check(source: &Source, columns: &Columns, quantum: f64, k: u32) -> Checked {
+    let expected = match source {
+        Source::Scene(scene) => Expected::new(&scene.lattice, quantum, k),
+        Source::File(file) => match file.lattice() {
+            Some((lattice, _)) => Expected::new(lattice, quantum, k),
+            None => return Checked { sample: 0, mismatches: 0 },
+        },
+    };
+    Checked { sample: expected.sample(), mismatches: expected.mismatches(columns) }
+}
+
+fn print(
+    args: &Args,
+    source: &Source,
+    median: &Report,
+    runs: &[Report],
+    load_seconds: f64,
+    checked: &Checked,
+) -> Result<(), Failure> {
+    let rate = if median.seconds > 0.0 { median.points as f64 / median.seconds } else { 0.0 };
+    if args.json {
+        let mut value = report::json(median);
+        value.insert("points_per_second".to_owned(), json!(rate));
+        value.insert("repeat".to_owned(), json!(args.repeat));
+        value.insert("all_seconds".to_owned(), json!(runs.iter().map(|r| r.seconds).collect::<Vec<_>>()));
+        value.insert("load_seconds".to_owned(), json!(load_seconds));
+        value.insert("knn".to_owned(), json!(args.request.k()));
+        value.insert("source".to_owned(), json!(source.name(args)));
+        value.insert(
+            "checked".to_owned(),
+            json!({ "sample": checked.sample, "mismatches": checked.mismatches }),
+        );
+        return output::print_json(&value.into());
+    }
+    let mut rows = vec![
+        vec!["source".to_owned(), format!("{}, {} points", source.name(args), median.points)],
+        vec!["computed".to_owned(), format!("{} features, k = {}", median.features.len(), args.request.k())],
+        vec!["on".to_owned(), report::who(median)],
+        vec!["seconds".to_owned(), format!("{:.4} (median of {})", median.seconds, args.repeat)],
+        vec!["rate".to_owned(), format!("{:.3} million points/s", rate / 1e6)],
+    ];
+    rows.extend(median.stages.iter().map(|(name, s)| vec![format!("  {name}"), format!("{s:.4} s")]));
+    rows.extend([
+        vec!["chunks".to_owned(), median.chunks.to_string()],
+        vec!["stragglers".to_owned(), median.stragglers.to_string()],
+        vec![
+            "pool".to_owned(),
+            format!(
+                "{:.1} % reused, peak {} MiB, padding {} KiB",
+                100.0 * median.pool.reuse_rate(),
+                median.pool.bytes_peak >> 20,
+                median.pool.bytes_padding >> 10
+            ),
+        ],
+        vec!["checked".to_owned(), format!("{} points, {} wrong values", checked.sample, checked.mismatches)],
+    ]);
+    output::print(&output::table(&rows))
+}
+
+/// What is measured on.
+enum Source {
+    File(LasCloud),
+    Scene(Scene),
+}
+
+impl Source {
+    fn load(args: &Args, progress: &Progress) -> Result<Self, Failure> {
+        match &args.input {
+            Some(path) => {
+                let watch = |done, all| progress.points("reading", done, all);
+                let mut options = ReadOptions::default().watch(&watch);
+                if let Some(points) = args.points {
+                    options = options.limit(points.into());
+                }
+                Ok(Self::File(read_with(path, &options)?))
+            }
+            None => {
+                let name = args.scene.as_deref().unwrap_or("als");
+                let points = args.points.unwrap_or(1_000_000) as usize;
+                if points > lidar_features::MAX_POINTS {
+                    return Err(Failure::Usage(format!("--points {points} is more than one cloud may have")));
+                }
+                progress.step(format!("making {points} points of {name}"));
+                let scene = synthetic::scene(name, points, SEED);
+                scene.map(Self::Scene).ok_or_else(|| Failure::Usage(format!("unknown scene {name:?}")))
+            }
+        }
+    }
+
+    fn cloud(&self) -> PointCloud<'_> {
+        match self {
+            Self::File(file) => file.cloud(),
+            Self::Scene(scene) => scene.cloud(),
+        }
+    }
+
+    fn name(&self, args: &Args) -> String {
+        match &args.input {
+            Some(path) => path.display().to_string(),
+            None => args.scene.clone().unwrap_or_else(|| "als".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `compute`: a file in, the file with its features out.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use lidar_features::las::{ReadOptions, WriteOptions, check_output, read_with, write_with_columns};
+use serde_json::json;
+
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::request::Request;
+use crate::{interrupt, output, report};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// LAS or LAZ file to read.
+    input: PathBuf,
+    /// LAS or LAZ file to write: all of the input, and one dimension per feature.
+    #[arg(value_parser = las_or_laz)]
+    output: PathBuf,
+    #[command(flatten)]
+    request: Request,
+    /// Replaces dimensions of the input that have a feature's name, instead of refusing.
+    #[arg(long)]
+    overwrite_columns: bool,
+    /// Writes the run's report to this file.
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+}
+
+fn las_or_laz(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let ending = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match ending.as_deref() {
+        Some("las" | "laz") => Ok(path),
+        _ => Err("the name must end in .las or .laz".to_owned()),
+    }
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let set = args.request.set()?;
+    let neighborhood = args.request.neighborhood()?;
+    interrupt::install();
+    let write = WriteOptions::default().overwrite_columns(args.overwrite_columns);
+    check_output(&args.input, &args.output, &set, &write)?;
+    let engine = args.request.engine()?;
+
+    let progress = Progress::new();
+    let start = Instant::now();
+    let watch = |done, all| progress.points("reading", done, all);
+    let file = read_with(&args.input, &ReadOptions::default().watch(&watch))?;
+    let read_seconds = start.elapsed().as_secs_f64();
+
+    progress.step(format!("computing {} features of {} points", set.len(), file.len()));
+    let (columns, run) = engine.features(&file.cloud(), &set, neighborhood)?;
+    drop(file);
+
+    let start = Instant::now();
+    let watch = |done, all| progress.points("writing", done, all);
+    let summary = interrupt::while_writing(|| {
+        write_with_columns(&args.input, &args.output, &columns, &write.watch(&watch))
+    })?;
+    let write_seconds = start.elapsed().as_secs_f64();
+    drop(progress);
+
+    if let Some(path) = &args.report {
+        let mut value = report::json(&run);
+        value.insert("io".to_owned(), json!({ "read": read_seconds, "write": write_seconds }));
+        value.insert("added".to_owned(), json!(summary.added));
+        value.insert("replaced".to_owned(), json!(summary.replaced));
+        value.insert("notes".to_owned(), json!(summary.notes));
+        output::write_json(path, &value.into())?;
+    }
+    output::print(&format!(
+        "{}: {} points, {} dimensions added, {} replaced; computed in {:.2} s on {}\n",
+        args.output.display(),
+        summary.points,
+        summary.added.len(),
+        summary.replaced.len(),
+        run.seconds,
+        report::who(&run),
+    ))
+}

@@ -5,21 +5,10 @@ mod common;
 use common::clouds::{self, Cloud};
 use common::compare::{self, Outcome, Table};
 use common::local::Local;
-use common::{cpu_engine, knn, oracle, tolerance};
-use lidar_features::{Columns, Feature, FeatureSet, Input};
+use common::{cpu_engine, expected, features, knn, oracle, tolerance};
+use lidar_features::{Columns, Feature, Input};
 
 const KS: [usize; 12] = [1, 2, 3, 5, 8, 16, 20, 32, 64, 100, 128, 200];
-
-/// Every feature that the cloud has the inputs for.
-fn features(cloud: &Cloud) -> FeatureSet {
-    Feature::all().filter(|f| cloud.color.is_some() || f.row().inputs == [Input::Xyz]).collect()
-}
-
-fn expected<'a>(cloud: &'a Cloud, locals: &'a [Local]) -> impl Fn(Feature, usize) -> Option<f64> + 'a {
-    move |feature, i| {
-        oracle::value(feature, &locals[i]).or_else(|| oracle::color_value(feature, cloud.color.as_ref()?, i))
-    }
-}
 
 fn compare(cloud: &Cloud, columns: &Table, locals: &[Local]) -> Outcome {
     compare::columns(columns, expected(cloud, locals), locals, tolerance::between_f64)

@@ -156,20 +156,23 @@ impl<R: Read + Seek> Table<'_, R> {
     /// Where the chunk table stands: said before the points, or else in the file's last eight bytes.
     fn table_start(&mut self, first: u64) -> Result<Option<u64>> {
         let length = self.header.file_length;
-        for at in [first - 8, length - 8] {
-            let mut bytes = [0; 8];
-            self.seek(at)?;
-            self.fill(&mut bytes)?;
-            let offset = i64::from_le_bytes(bytes);
-            let Some(offset) = u64::try_from(offset).ok().filter(|&o| o >= first) else { continue };
-            if offset > length - 8 {
-                return Err(self.named.bad(format!(
-                    "the chunk table at byte {offset} is beyond the file's {length} bytes: the file is truncated"
-                )));
-            }
-            return Ok(Some(offset));
+        let said = self.offset_at(first - 8)?;
+        match said.filter(|&table| table >= first) {
+            Some(table) if table > length - 8 => Err(self.named.bad(format!(
+                "the chunk table at byte {table} is beyond the file's {length} bytes: the file is truncated"
+            ))),
+            Some(table) => Ok(Some(table)),
+            // Without a table these are compressed points: any number.
+            None => Ok(self.offset_at(length - 8)?.filter(|&table| table >= first && table <= length - 8)),
         }
-        Ok(None)
+    }
+
+    /// A signed offset; writers put -1 where they could not know it.
+    fn offset_at(&mut self, at: u64) -> Result<Option<u64>> {
+        let mut bytes = [0; 8];
+        self.seek(at)?;
+        self.fill(&mut bytes)?;
+        Ok(u64::try_from(i64::from_le_bytes(bytes)).ok())
     }
 
     fn listed(&mut self, first: u64, table: u64) -> Result<Vec<Chunk>> {
@@ -192,7 +195,7 @@ impl<R: Read + Seek> Table<'_, R> {
         let listed = super::decode::contained(|| ChunkTable::read(&mut { file }, variable));
         let listed = match listed {
             Ok(read) => read.map_err(|e| self.named.reading(e))?,
-            Err(panic) => return Err(self.named.bad(format!("chunk table: {panic}"))),
+            Err(panic) => return Err(self.named.bad(format!("the chunk table is damaged: {panic}"))),
         };
 
         let mut chunks = Vec::with_capacity(count as usize);

@@ -19,15 +19,16 @@ const BATCH_BYTES: usize = 32 << 20;
 /// Chunks of more points are decoded piece by piece, so that memory follows what decodes and not what is claimed.
 const WHOLE_CHUNK: u64 = 1 << 18;
 
-/// Runs decoding code of the laz crate; a panic comes back as its message.
+/// Runs code of the laz crate; a panic comes back as its message.
 ///
-/// laz indexes, unwraps and adds with overflow checks on what it reads from the stream, which no check before can
-/// rule out. What is unwound is dropped: nothing half-changed is used again.
+/// laz indexes, unwraps and adds with what it reads from the stream, which no check before can rule out (built with
+/// overflow checks it even panics on GPS times that are far apart). What is unwound is dropped: nothing half-changed
+/// is used again.
 pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text =
             panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-        format!("the compressed data are damaged ({})", text.unwrap_or("decoder panic"))
+        text.unwrap_or("panic").to_owned()
     })
 }
 
@@ -240,7 +241,9 @@ impl LazFile<'_> {
             Ok(Ok(())) => Ok(()),
             Ok(Err(laz::LasZipError::IoError(error))) => Err(self.named.reading(error)),
             Ok(Err(error)) => Err(self.named.bad(format!("compressed data from byte {start}: {error}"))),
-            Err(panic) => Err(self.named.bad(format!("from byte {start}: {panic}"))),
+            Err(panic) => {
+                Err(self.named.bad(format!("compressed data from byte {start} are damaged: {panic}")))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use laz::{LasZipError, LazItemRecordBuilder, LazVlr, ParLasZipCompressor};
 use rayon::prelude::*;
 
-use super::decode::Records;
+use super::decode::{Records, contained};
 use super::extra_bytes::{self, Descriptor, Dimension, Kind, MOST_DIMENSIONS};
 use super::header::{COMPRESSED, EXTRA_BYTES, Evlr, Header, Vlr, field};
 use super::output::{Output, same_file};
@@ -122,9 +122,12 @@ pub fn write_with_columns(
         let compressor = ParLasZipCompressor::new(target.file(), vlr);
         let mut compressor = compressor.map_err(|e| compression(&named, e))?;
         copy(&mut records, &plan, &columns, options.watch, |bytes| {
-            compressor.compress_many(bytes).map_err(|e| named.io(e))
+            let done = contained(|| compressor.compress_many(bytes));
+            done.map_err(|panic| named.bad(format!("compression: {panic}")))?.map_err(|e| named.io(e))
         })?;
-        compressor.done().map_err(|e| compression(&named, e))?;
+        let done = contained(|| compressor.done());
+        done.map_err(|panic| named.bad(format!("compression: {panic}")))?
+            .map_err(|e| compression(&named, e))?;
     } else {
         copy(&mut records, &plan, &columns, options.watch, |bytes| target.write(bytes))?;
     }

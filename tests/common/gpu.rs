@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use lidar_features::{Backend, Engine, Frame, PointCloud};
+use lidar_features::{Backend, Engine, EngineBuilder, Frame, PointCloud};
 
 use super::knn;
 
@@ -12,24 +12,32 @@ use super::knn;
 /// adapter the test fails: a run that silently checks nothing looks like one that passed.
 pub fn gpu_engine() -> Option<Engine> {
     static ENGINE: OnceLock<Option<Engine>> = OnceLock::new();
-    ENGINE.get_or_init(open).clone()
+    ENGINE
+        .get_or_init(|| {
+            let engine = gpu_engine_with(|builder| builder)?;
+            let frame = Frame::new([0.0; 3], 1.0).unwrap();
+            let (_, report) = engine.neighbors(&PointCloud::from_lattice(&[[0; 3]], frame), knn(1)).unwrap();
+            eprintln!(
+                "GPU tests run on {}",
+                report.adapter.as_deref().unwrap_or("an adapter without a name")
+            );
+            Some(engine)
+        })
+        .clone()
 }
 
-fn open() -> Option<Engine> {
+/// An engine of its own on the same adapter, with more choices.
+pub fn gpu_engine_with(choices: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Option<Engine> {
     if std::env::var("LIDAR_FEATURES_TEST_GPU").is_ok_and(|v| v == "off") {
-        eprintln!("GPU tests are off (LIDAR_FEATURES_TEST_GPU=off)");
+        eprintln!("skipped: LIDAR_FEATURES_TEST_GPU=off");
         return None;
     }
     let mut builder = Engine::builder().backend(Backend::Gpu);
     if let Ok(text) = std::env::var("LIDAR_FEATURES_TEST_ADAPTER") {
         builder = builder.adapter(text);
     }
-    let engine = match builder.build() {
-        Ok(engine) => engine,
+    match choices(builder).build() {
+        Ok(engine) => Some(engine),
         Err(error) => panic!("{error}; LIDAR_FEATURES_TEST_GPU=off skips the tests that need a GPU"),
-    };
-    let frame = Frame::new([0.0; 3], 1.0).unwrap();
-    let (_, report) = engine.neighbors(&PointCloud::from_lattice(&[[0; 3]], frame), knn(1)).unwrap();
-    eprintln!("GPU tests run on {}", report.adapter.as_deref().unwrap_or("an adapter without a name"));
-    Some(engine)
+    }
 }

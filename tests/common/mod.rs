@@ -9,13 +9,34 @@ pub mod oracle;
 pub mod random;
 pub mod tolerance;
 
-use lidar_features::{Backend, Engine, Neighborhood};
+use lidar_features::{Backend, Engine, Feature, FeatureSet, Input, Neighborhood};
+
+use clouds::Cloud;
+use local::Local;
 
 /// An engine that computes on the CPU.
 pub fn cpu_engine() -> Engine {
     Engine::builder().backend(Backend::Cpu).build().unwrap()
 }
 
+/// The CPU, and the GPU unless the tests do without.
+pub fn engines() -> Vec<(&'static str, Engine)> {
+    let gpu = gpu::gpu_engine().map(|engine| ("gpu", engine));
+    std::iter::once(("cpu", cpu_engine())).chain(gpu).collect()
+}
+
 pub fn knn(k: usize) -> Neighborhood {
     Neighborhood::knn(k as u32).unwrap()
+}
+
+/// Every feature that the cloud has the inputs for.
+pub fn features(cloud: &Cloud) -> FeatureSet {
+    Feature::all().filter(|f| cloud.color.is_some() || f.row().inputs == [Input::Xyz]).collect()
+}
+
+/// What the oracle says of a cloud, by feature and point.
+pub fn expected<'a>(cloud: &'a Cloud, locals: &'a [Local]) -> impl Fn(Feature, usize) -> Option<f64> + 'a {
+    move |feature, i| {
+        oracle::value(feature, &locals[i]).or_else(|| oracle::color_value(feature, cloud.color.as_ref()?, i))
+    }
 }

@@ -224,7 +224,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
-        self.context.pool.acquire(bytes.max(16), STORAGE, what)
+        // Bindings that a variant does not read still need a few bytes.
+        self.context.pool.acquire(if bytes == 0 { 16 } else { bytes }, STORAGE, what)
     }
 
     fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {

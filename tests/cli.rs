@@ -1,0 +1,348 @@
+//! The command line as others use it: exit codes, messages, JSON keys, and files that keep everything.
+#![cfg(feature = "cli")]
+
+mod files;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use files::{Seen, Spec, descriptor, evlrs, kept_header, see, vlr};
+use serde_json::Value;
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lidar-features")).args(args).output().unwrap()
+}
+
+/// Runs `compute` on the CPU.
+fn compute(input: &Path, output: &Path, more: &[&str]) -> Output {
+    let mut args = vec!["compute", input.to_str().unwrap(), output.to_str().unwrap(), "--backend", "cpu"];
+    args.extend(more);
+    run(&args)
+}
+
+#[track_caller]
+fn succeeds(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The one line on stderr of a command that failed with this code.
+#[track_caller]
+fn fails(output: &Output, code: i32) -> String {
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    assert!(error.starts_with("error: ") && error.trim_end().lines().count() == 1, "{error}");
+    error
+}
+
+/// Names in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn same_points(input: &Seen, output: &Seen) {
+    assert_eq!(input.len(), output.len());
+    for i in 0..input.len() {
+        assert_eq!(input.record(i), &output.record(i)[..input.length], "record {i}");
+    }
+}
+
+#[test]
+fn every_point_format_keeps_every_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = ["--features", "planarity,neighbor_count", "--knn", "8"];
+    for format in 0..=10 {
+        for (from, to) in [("las", "laz"), ("laz", "las"), ("las", "LAS"), ("laz", "LAZ")] {
+            let mut spec = Spec::new(format, 300).extra_bytes(u16::from(format % 3));
+            spec.seed = format.into();
+            let input = spec.write(&folder.path().join(format!("in.{from}")));
+            let output = folder.path().join(format!("out.{to}"));
+            let done = compute(&input, &output, &set);
+            succeeds(&done);
+            assert!(
+                done.stderr.is_empty(),
+                "no progress in a pipe: {}",
+                String::from_utf8_lossy(&done.stderr)
+            );
+            assert_eq!(kept_header(&input)[..104], kept_header(&output)[..104]);
+            assert_eq!(kept_header(&input)[107..], kept_header(&output)[107..]);
+            let (a, b) = (see(&input), see(&output));
+            assert_eq!(b.header.point_format().is_compressed, to.eq_ignore_ascii_case("laz"));
+            same_points(&a, &b);
+            assert_eq!(a.plain_vlrs(), b.plain_vlrs());
+            assert!(b.u16s("NeighborCount").iter().all(|&n| n == 8));
+            assert!(b.f32s("Planarity").iter().all(|p| (0.0..=1.0).contains(p)));
+        }
+    }
+}
+
+#[test]
+fn described_and_undescribed_extra_bytes_keep_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    // Two descriptions, a pair of them in one record, and three bytes that nothing describes.
+    let two = [descriptor(3, 7, "Deviation"), descriptor(9, 0, "Score")].concat();
+    let spec = Spec::new(8, 500).extra_bytes(2 + 4 + 1 + 3).vlr(vlr("LASF_Spec", 4, &two)).vlr(vlr(
+        "LASF_Spec",
+        4,
+        &descriptor(1, 0, "confidence"),
+    ));
+    for ending in ["las", "laz"] {
+        let input = spec.write(&folder.path().join(format!("in.{ending}")));
+        let output = folder.path().join("out.laz");
+        succeeds(&compute(&input, &output, &["--features", "verticality"]));
+        let (a, b) = (see(&input), see(&output));
+        same_points(&a, &b);
+        let names: Vec<_> = b.dimensions().into_iter().map(|d| (d.0, d.1, d.2.len())).collect();
+        let expected = [
+            ("Deviation", 3, 2),
+            ("Score", 9, 4),
+            ("confidence", 1, 1),
+            ("ExtraBytes", 0, 3),
+            ("Verticality", 9, 4),
+        ];
+        assert_eq!(names, expected.map(|(n, k, l)| (n.to_owned(), k, l)));
+        let first = b.header.vlrs().iter().find(|v| v.record_id == 4).unwrap();
+        assert_eq!(first.data[..384], two[..], "descriptions are kept to the byte");
+    }
+}
+
+#[test]
+fn extended_records_are_kept_and_a_copc_index_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = Spec::new(6, 400)
+        .vlr(vlr("copc", 1, &[0; 160]))
+        .evlr(vlr("someone", 1, &[5; 100_000]))
+        .evlr(vlr("copc", 1000, &[1; 64]))
+        .evlr(vlr("LASF_Projection", 2112, b"a second one"));
+    for (from, to) in [("las", "laz"), ("laz", "las"), ("laz", "laz")] {
+        let input = spec.write(&folder.path().join(format!("in.{from}")));
+        let output = folder.path().join(format!("out.{to}"));
+        let report = folder.path().join("report.json");
+        let done = compute(&input, &output, &["--features", "slope", "--report", report.to_str().unwrap()]);
+        succeeds(&done);
+        assert!(String::from_utf8_lossy(&done.stderr).contains("COPC"), "the loss is said");
+        let report: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+        assert!(report["notes"][0].as_str().unwrap().contains("COPC"));
+        let mut expected = evlrs(&input);
+        assert_eq!(expected.len(), 3);
+        expected.remove(1);
+        assert_eq!(evlrs(&output), expected);
+        assert!(see(&output).header.vlrs().iter().all(|v| v.user_id != "copc"));
+        same_points(&see(&input), &see(&output));
+    }
+}
+
+#[test]
+fn columns_that_are_there_are_replaced_only_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let input = Spec::new(3, 600).extra_bytes(2).write(&path("in.laz"));
+    succeeds(&compute(
+        &input,
+        &path("one.laz"),
+        &["--features", "roughness,neighbor_count,planarity", "--knn", "6"],
+    ));
+    let error = fails(&compute(&path("one.laz"), &path("two.laz"), &["--features", "planarity"]), 1);
+    assert!(error.contains("\"Planarity\""), "{error}");
+    assert_eq!(names(folder.path()), ["in.laz", "one.laz"]);
+
+    let again = ["--features", "omnivariance,neighbor_count,planarity", "--knn", "9", "--overwrite-columns"];
+    succeeds(&compute(&path("one.laz"), &path("two.laz"), &again));
+    let (one, two) = (see(&path("one.laz")), see(&path("two.laz")));
+    same_points(&see(&input), &two);
+    let order: Vec<_> = two.dimensions().into_iter().map(|d| d.0).collect();
+    assert_eq!(order, ["ExtraBytes", "Roughness", "NeighborCount", "Planarity", "Omnivariance"]);
+    assert_eq!(one.f32s("Roughness"), two.f32s("Roughness"));
+    assert!(two.u16s("NeighborCount").iter().all(|&n| n == 9));
+    assert_ne!(one.f32s("Planarity"), two.f32s("Planarity"));
+    let fresh = path("fresh.laz");
+    succeeds(&compute(&input, &fresh, &["--features", "planarity", "--knn", "9"]));
+    assert_eq!(see(&fresh).f32s("Planarity"), two.f32s("Planarity"));
+}
+
+#[test]
+fn failures_leave_nothing_behind_and_touch_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let input = Spec::new(1, 2_000).write(&path("in.las"));
+    let whole = std::fs::read(&input).unwrap();
+    std::fs::write(path("cut.las"), &whole[..whole.len() - 1]).unwrap();
+    let laz = Spec::new(7, 2_000).write(&path("in.laz"));
+    let mut damaged = std::fs::read(&laz).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle..].fill(0xff);
+    std::fs::write(path("bad.laz"), &damaged).unwrap();
+    std::fs::write(path("out.laz"), b"was here before").unwrap();
+    let before = names(folder.path());
+
+    fails(&compute(&path("cut.las"), &path("out.laz"), &[]), 1);
+    fails(&compute(&path("bad.laz"), &path("out.laz"), &[]), 1);
+    fails(&compute(&path("none.laz"), &path("out.laz"), &[]), 1);
+    fails(&compute(folder.path(), &path("out.laz"), &[]), 1);
+    let error = fails(&compute(&input, &path("out.laz"), &["--features", "ndvi"]), 1);
+    assert!(error.contains("ndvi needs rgb") && error.contains("ndvi needs nir"), "{error}");
+    let error = fails(&compute(&input, &input, &[]), 1);
+    assert!(error.contains("is the input"), "{error}");
+    let roundabout = folder.path().join(".").join("in.las");
+    fails(&compute(&input, &roundabout, &[]), 1);
+    fails(&compute(&input, &folder.path().join("no folder").join("out.laz"), &[]), 1);
+    assert_eq!(names(folder.path()), before);
+    assert_eq!(std::fs::read(&input).unwrap(), whole);
+    assert_eq!(std::fs::read(path("out.laz")).unwrap(), b"was here before");
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_run_removes_what_it_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    // Long records of noise compress slowly: the signal comes while the file is being written.
+    let input = Spec::new(0, 60_000).extra_bytes(1_000).write(&folder.path().join("in.las"));
+    let output = folder.path().join("out.laz");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lidar-features"))
+        .args(["compute", input.to_str().unwrap(), output.to_str().unwrap()])
+        .args(["--backend", "cpu", "--features", "knn_distance", "--knn", "2"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !names(folder.path()).iter().any(|name| name.ends_with(".part")) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was interrupted");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(names(folder.path()), ["in.las"]);
+}
+
+#[test]
+fn bad_arguments_are_told_apart_from_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = Spec::new(0, 50).write(&folder.path().join("in.las"));
+    let input = input.to_str().unwrap();
+    let bad = |args: &[&str]| fails(&run(args), 2);
+    let compute = |more: &[&str]| bad(&[&["compute", input, "out.laz"], more].concat());
+    assert!(compute(&["--features", "planarty"]).contains("did you mean \"planarity\"?"));
+    assert!(compute(&["--knn", "0"]).contains("k = 0"));
+    compute(&["--features", ""]);
+    compute(&["--knn", "-3"]);
+    compute(&["--knn", "many"]);
+    compute(&["--backend", "tpu"]);
+    compute(&["--frobnicate"]);
+    bad(&["compute", input]);
+    bad(&["compute", input, "out.ply"]);
+    bad(&["compute", input, "out"]);
+    bad(&["bench", "--scene", "moon"]);
+    bad(&["bench", "--scene", "als", "--input", input]);
+    bad(&["bench", "--repeat", "0"]);
+    bad(&["bench", "--points", "-1"]);
+    bad(&["bench", "--features", "nothing_like_it"]);
+    bad(&[]);
+    bad(&["frob"]);
+    fails(&run(&["bench", "--input", "there is no such file.laz"]), 1);
+    assert!(succeeds(&run(&["--help"])).contains("compute"));
+    assert!(succeeds(&run(&["--version"])).contains(env!("CARGO_PKG_VERSION")));
+}
+
+const REPORT: [&str; 12] = [
+    "points",
+    "backend",
+    "adapter",
+    "fallback",
+    "quantum",
+    "unit",
+    "chunks",
+    "stragglers",
+    "seconds",
+    "stages",
+    "pool",
+    "features",
+];
+
+#[test]
+fn the_report_has_its_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = Spec::new(0, 500).write(&folder.path().join("in.las"));
+    let report = folder.path().join("report.json");
+    let output = folder.path().join("out.las");
+    succeeds(&compute(&input, &output, &["--report", report.to_str().unwrap()]));
+    let value: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    for key in REPORT {
+        assert!(value.get(key).is_some(), "{key}");
+    }
+    assert_eq!(value["points"], 500);
+    assert_eq!(value["backend"], "cpu");
+    assert_eq!(value["fallback"], Value::Null);
+    assert_eq!(value["quantum"], 0.01);
+    let all: Value = serde_json::from_str(&succeeds(&run(&["features", "--json"]))).unwrap();
+    let geometric = all.as_array().unwrap().iter().filter(|f| f["inputs"] == serde_json::json!(["xyz"]));
+    assert_eq!(
+        value["features"].as_array().unwrap().len(),
+        geometric.count(),
+        "all that need coordinates only"
+    );
+    assert!(see(&output).u16s("NeighborCount").iter().all(|&n| n == 20), "20 neighbours unless said");
+    assert_eq!(names(folder.path()), ["in.las", "out.las", "report.json"]);
+}
+
+#[test]
+fn a_bench_checks_its_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = Spec::new(7, 3_000).write(&folder.path().join("in.laz"));
+    let file = ["--input", input.to_str().unwrap(), "--points", "2500"];
+    let scene = ["--scene", "duplicates", "--points", "2500"];
+    for source in [file, scene] {
+        for more in [&["--features", "planarity", "--repeat", "2"][..], &["--knn", "5"]] {
+            let args = [&["bench", "--backend", "cpu", "--json"][..], &source[..], more].concat();
+            let value: Value = serde_json::from_str(&succeeds(&run(&args))).unwrap();
+            for key in REPORT.iter().chain(&["points_per_second", "repeat", "checked"]) {
+                assert!(value.get(key).is_some(), "{key}");
+            }
+            assert_eq!(value["points"], 2500);
+            assert_eq!(value["checked"], serde_json::json!({ "sample": 64, "mismatches": 0 }));
+            assert!(
+                value["seconds"].as_f64().unwrap() > 0.0
+                    && value["points_per_second"].as_f64().unwrap() > 0.0
+            );
+        }
+    }
+    let args = [&["bench", "--backend", "cpu", "--repeat", "1"][..], &scene].concat();
+    assert!(succeeds(&run(&args)).contains("64 points, 0 wrong values"));
+}
+
+#[test]
+fn listings_have_their_keys() {
+    let features: Value = serde_json::from_str(&succeeds(&run(&["features", "--json"]))).unwrap();
+    let features = features.as_array().unwrap();
+    assert!(features.len() > 30);
+    for feature in features {
+        for key in ["name", "las_name", "unit", "range", "formula", "source", "inputs", "tolerance"] {
+            assert!(feature.get(key).is_some_and(|v| !v.is_null()), "{feature}: {key}");
+        }
+    }
+    let plain = succeeds(&run(&["features"]));
+    assert_eq!(plain.lines().count(), features.len() + 1);
+    let adapters: Value = serde_json::from_str(&succeeds(&run(&["adapters", "--json"]))).unwrap();
+    for adapter in adapters.as_array().unwrap() {
+        for key in ["name", "driver", "api", "kind"] {
+            assert!(adapter.get(key).is_some(), "{key}");
+        }
+    }
+    succeeds(&run(&["adapters"]));
+}
+
+#[test]
+fn a_file_without_points_gains_its_dimensions() {
+    let folder = tempfile::tempdir().unwrap();
+    for (from, to) in [("las", "laz"), ("laz", "las")] {
+        let input = Spec::new(6, 0).write(&folder.path().join(format!("in.{from}")));
+        let output = folder.path().join(format!("out.{to}"));
+        succeeds(&compute(&input, &output, &["--features", "normals"]));
+        let seen = see(&output);
+        assert_eq!(seen.header.number_of_points(), 0);
+        assert_eq!(seen.dimensions().len(), 3);
+    }
+}

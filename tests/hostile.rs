@@ -1,0 +1,302 @@
+//! Damaged and forged files: an error or a cloud, never a panic, an abort or memory that the file does not justify.
+#![cfg(feature = "las")]
+
+mod files;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use files::{Random, Spec, descriptor, vlr};
+use lidar_features::las::{WriteOptions, check_output, read};
+use lidar_features::{Error, FeatureSet};
+
+/// Remembers the largest single allocation.
+struct Largest;
+
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+#[allow(unsafe_code)]
+// SAFETY: every call goes to the system's allocator with the arguments it was given.
+unsafe impl GlobalAlloc for Largest {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LARGEST.fetch_max(size, Ordering::Relaxed);
+        unsafe { System.realloc(old, layout, size) }
+    }
+    unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(old, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Largest = Largest;
+
+/// One test at a time: the largest allocation is the process's.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// No test file holds more than some megabytes of records, so nothing justifies more.
+const MOST_BYTES: usize = 64 << 20;
+
+struct Ground {
+    folder: tempfile::TempDir,
+    _alone: std::sync::MutexGuard<'static, ()>,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let alone = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // What the library contains would print thousands of traces.
+        std::panic::set_hook(Box::new(|_| {}));
+        Self { folder: tempfile::tempdir().unwrap(), _alone: alone }
+    }
+
+    fn file(&self, spec: &Spec, ending: &str) -> Vec<u8> {
+        std::fs::read(spec.write(&self.folder.path().join(format!("made.{ending}")))).unwrap()
+    }
+
+    /// Reads a file of these bytes, and plans an output from it.
+    fn open(&self, bytes: &[u8]) -> Result<usize, Error> {
+        let path = self.folder.path().join("hostile.las");
+        std::fs::write(&path, bytes).unwrap();
+        LARGEST.store(0, Ordering::Relaxed);
+        let start = Instant::now();
+        let cloud = read(&path);
+        let planned = self.plan(&path);
+        let (largest, took) = (LARGEST.load(Ordering::Relaxed), start.elapsed());
+        assert!(largest < MOST_BYTES, "{largest} bytes allocated at once for a file of {}", bytes.len());
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        if let (Ok(cloud), Err(error)) = (&cloud, planned) {
+            // The extra bytes' descriptions may be damaged where the points are not.
+            assert!(
+                matches!(error, Error::Las { .. } | Error::ColumnExists { .. }),
+                "{} {error}",
+                cloud.len()
+            );
+        }
+        cloud.map(|cloud| cloud.len())
+    }
+
+    fn plan(&self, path: &Path) -> Result<(), Error> {
+        let set = FeatureSet::parse("planarity").unwrap();
+        check_output(path, self.folder.path().join("out.laz"), &set, &WriteOptions::default())
+    }
+
+    #[track_caller]
+    fn refused(&self, bytes: &[u8]) -> String {
+        match self.open(bytes) {
+            Err(Error::Las { message, .. }) => message,
+            other => panic!("{other:?} instead of a damaged file"),
+        }
+    }
+}
+
+/// Formats with sequential and with layered compression, extra bytes described, an EVLR where there can be one.
+fn specs() -> Vec<Spec> {
+    let described = || vlr("LASF_Spec", 4, &[descriptor(3, 0, "one"), descriptor(9, 0, "two")].concat());
+    vec![
+        Spec::new(3, 3_000).extra_bytes(7).vlr(described()),
+        Spec::new(8, 3_000).extra_bytes(6).vlr(described()).evlr(vlr("someone", 9, &[3; 500])),
+    ]
+}
+
+fn patched(bytes: &[u8], at: usize, value: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    out[at..at + value.len()].copy_from_slice(value);
+    out
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> usize {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
+}
+
+#[test]
+fn truncated_files_are_refused_wherever_they_end() {
+    let ground = Ground::new();
+    for spec in specs() {
+        for ending in ["las", "laz"] {
+            let whole = ground.file(&spec, ending);
+            assert_eq!(ground.open(&whole).unwrap(), 3_000);
+            let points = u32_at(&whole, 96);
+            let mut ends =
+                vec![0, 1, 3, 4, 23, 24, 25, 26, 93, 94, 95, 96, 226, 227, 228, 234, 235, 374, 375, 376];
+            for around in [points, points + 8, whole.len()] {
+                ends.extend((-9i64..=9).map(|d| (around as i64 + d) as usize));
+            }
+            ends.extend((0..200).map(|i| i * whole.len() / 200));
+            for end in ends.into_iter().filter(|&end| end < whole.len()) {
+                match ground.open(&whole[..end]) {
+                    Err(Error::Las { .. }) => {}
+                    // What is cut off may be padding of the chunk table.
+                    Ok(3_000) if ending == "laz" && end > whole.len() - 16 => {}
+                    other => panic!("{ending} cut at {end} of {}: {other:?}", whole.len()),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn forged_headers_are_refused_with_their_numbers() {
+    let ground = Ground::new();
+    for spec in specs() {
+        for ending in ["las", "laz"] {
+            let whole = ground.file(&spec, ending);
+            let refused = |at: usize, value: &[u8]| ground.refused(&patched(&whole, at, value));
+            assert!(refused(0, b"GIF8").contains("LASF"));
+            assert!(refused(24, &[2]).contains("2."));
+            assert!(refused(25, &[9]).contains("1.9"));
+            for size in [0u16, 226, u16::MAX] {
+                assert!(refused(94, &size.to_le_bytes()).contains(&size.to_string()));
+            }
+            for offset in [0u32, 226, whole.len() as u32 + 1, u32::MAX] {
+                assert!(refused(96, &offset.to_le_bytes()).contains(&offset.to_string()));
+            }
+            for count in [100u32, u32::MAX] {
+                assert!(refused(100, &count.to_le_bytes()).contains(&count.to_string()));
+            }
+            refused(104, &[11 | whole[104] & 0x80]);
+            for length in [0u16, 19, u16::MAX] {
+                refused(105, &length.to_le_bytes());
+            }
+            for count in [500_000u32, u32::MAX] {
+                // The legacy count wins over the 64-bit one when it is not zero.
+                assert!(refused(107, &count.to_le_bytes()).contains(&count.to_string()));
+            }
+            if spec.format >= 6 {
+                let no_legacy = patched(&whole, 107, &[0; 4]);
+                for count in [500_000u64, u64::MAX / 38, u64::MAX] {
+                    let message = ground.refused(&patched(&no_legacy, 247, &count.to_le_bytes()));
+                    assert!(message.contains(&count.to_string()), "{message}");
+                }
+                for start in [1u64, whole.len() as u64, u64::MAX] {
+                    refused(235, &start.to_le_bytes());
+                }
+                refused(243, &u32::MAX.to_le_bytes());
+                let evlr = u64::from_le_bytes(whole[235..243].try_into().unwrap()) as usize;
+                refused(evlr + 20, &u64::MAX.to_le_bytes());
+                refused(evlr + 20, &(whole.len() as u64).to_le_bytes());
+            }
+            // The first variable-length record claims to reach into the points.
+            let header = usize::from(u16::from_le_bytes([whole[94], whole[95]]));
+            refused(header + 20, &u16::MAX.to_le_bytes());
+        }
+    }
+}
+
+#[test]
+fn forged_compression_is_refused() {
+    let ground = Ground::new();
+    for spec in specs() {
+        let whole = ground.file(&spec, "laz");
+        let points = u32_at(&whole, 96);
+        let table = u64::from_le_bytes(whole[points..points + 8].try_into().unwrap()) as usize;
+        let refused = |at: usize, value: &[u8]| ground.refused(&patched(&whole, at, value));
+        // The number of chunks: laz alone allocates sixteen bytes for each.
+        for count in [2_000_000u32, u32::MAX] {
+            assert!(refused(table + 4, &count.to_le_bytes()).contains(&count.to_string()));
+        }
+        assert!(refused(table + 4, &0u32.to_le_bytes()).contains("hold 0"));
+        for offset in [whole.len() as u64, i64::MAX as u64] {
+            assert!(refused(points, &offset.to_le_bytes()).contains("truncated"));
+        }
+        refused(points, &(points as u64 + 8).to_le_bytes());
+
+        let user = whole.windows(14).position(|w| w == b"laszip encoded").unwrap();
+        let laszip = user - 2 + 54;
+        for compressor in [0u16, 1 + 2 * u16::from(spec.format < 6), 4, u16::MAX] {
+            refused(laszip, &compressor.to_le_bytes());
+        }
+        for items in [0u16, 1, u16::MAX] {
+            refused(laszip + 32, &items.to_le_bytes());
+        }
+        for field in [0, 2, 4] {
+            refused(laszip + 34 + field, &u16::MAX.to_le_bytes());
+        }
+        // Chunks of another size than they have; a chunk of all points is one that exists.
+        refused(laszip + 12, &1u32.to_le_bytes());
+        refused(user, b"laszip decoded");
+
+        if spec.format >= 6 {
+            // The lengths of the first chunk's layers: laz alone allocates what each claims.
+            let layers = points + 8 + usize::from(u16::from_le_bytes([whole[105], whole[106]])) + 4;
+            for layer in 0..17 {
+                assert!(refused(layers + 4 * layer, &u32::MAX.to_le_bytes()).contains("promised"), "{layer}");
+            }
+            assert!(refused(layers - 4, &[0; 4]).contains("holds 0 points"));
+        }
+    }
+}
+
+/// Changes some bytes anywhere; half of the time in what comes before the points.
+fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
+    let head = u32_at(bytes, 96).min(bytes.len());
+    for _ in 0..1 + random.below(4) {
+        let end = if random.below(2) == 0 { head } else { bytes.len() };
+        let at = random.below(end as u64) as usize;
+        match random.below(6) {
+            0 => bytes[at] ^= 1 << random.below(8),
+            1 => bytes[at] = random.next() as u8,
+            2 => bytes[at] = 0xff,
+            3 => bytes[at] = 0,
+            4 => {
+                let value = [0, 1, u32::MAX, 0x7fff_ffff, 0x8000_0000][random.below(5) as usize];
+                let n = 4.min(bytes.len() - at);
+                bytes[at..at + n].copy_from_slice(&u32::to_le_bytes(value)[..n]);
+            }
+            _ => {
+                let from = random.below(bytes.len() as u64) as usize;
+                let n = (1 + random.below(64) as usize).min(bytes.len() - from.max(at));
+                bytes.copy_within(from..from + n, at);
+            }
+        }
+    }
+    if random.below(10) == 0 {
+        bytes.truncate(random.below(bytes.len() as u64) as usize);
+    }
+}
+
+/// `LIDAR_FEATURES_MUTANTS=n` makes n mutants of each kind instead of 2,000.
+#[test]
+fn mutants_are_read_or_refused() {
+    let ground = Ground::new();
+    let mutants: usize =
+        std::env::var("LIDAR_FEATURES_MUTANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000);
+    let mut counts = Vec::new();
+    for ending in ["las", "laz"] {
+        let originals: Vec<_> = specs()
+            .into_iter()
+            .map(|mut spec| {
+                spec.points = 400;
+                ground.file(&spec, ending)
+            })
+            .collect();
+        let mut random = Random(2024);
+        let (mut read, mut refused) = (0, 0);
+        let start = Instant::now();
+        for i in 0..mutants {
+            let mut bytes = originals[i % originals.len()].clone();
+            mutate(&mut random, &mut bytes);
+            match ground.open(&bytes) {
+                Ok(_) => read += 1,
+                Err(Error::Las { .. } | Error::InvalidQuantum(_) | Error::NonFinite { .. }) => refused += 1,
+                Err(error) => panic!("mutant {i}: {error}"),
+            }
+        }
+        counts.push(format!(
+            "{ending}: {read} read, {refused} refused in {:.1} s",
+            start.elapsed().as_secs_f64()
+        ));
+        assert!(read > mutants / 20 && refused > mutants / 20, "{counts:?}");
+    }
+    println!("{}", counts.join("; "));
+}

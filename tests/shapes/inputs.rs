@@ -63,14 +63,19 @@ fn columns_come_in_the_order_they_were_asked_for() {
         assert_eq!(report.features, forth.iter().collect::<Vec<_>>());
         assert_eq!(report.color_range, [Some(255), Some(255)]);
         assert!(b.iter().map(|c| c.feature).eq(back.iter()), "{name}");
-        // A column does not depend on which others are computed with it.
+        // A column does not depend on which others are computed with it. On a GPU another set of columns is another
+        // kernel, which a driver may fuse differently: the last bits may differ, nothing more.
         for column in &a {
             let alone = FeatureSet::new([column.feature]);
             let (alone, _) = engine.features(&cloud.borrow(), &alone, knn(9)).unwrap();
-            let bits = |c: &Columns| -> Vec<u32> {
-                c.get(column.feature).unwrap().iter().map(|v| v.to_bits()).collect()
-            };
-            assert!(bits(&a) == bits(&b) && bits(&a) == bits(&alone), "{} on the {name}", column.feature);
+            for other in [&b, &alone] {
+                let other = other.get(column.feature).unwrap();
+                let same = |(x, y): (&f32, &f32)| {
+                    let near = name == "gpu" && (x - y).abs() <= 4e-6 * x.abs().max(0.1);
+                    x.to_bits() == y.to_bits() || near
+                };
+                assert!(column.values.iter().zip(other).all(same), "{} on the {name}", column.feature);
+            }
         }
     }
 }

@@ -52,14 +52,12 @@ impl<'a> CpuIndex<'a> {
 
     /// Neighbours of the given points, each site searched once, in parallel. The rows hold `min(k, n)`
     /// (squared distance, index) each.
-    #[allow(dead_code)] // The GPU strategy's stragglers come here.
     pub(crate) fn neighbors_of(&self, points: &[u32], k: usize) -> Batch<(u64, u32)> {
         let members = k.min(self.lattice.len());
         self.batch(points, members, |search, site, row| row.copy_from_slice(search.neighbors(site, k)))
     }
 
     /// Moments of the given points' neighbourhoods, each site searched once, in parallel; rows of one.
-    #[allow(dead_code)]
     pub(crate) fn moments_of(&self, points: &[u32], k: usize) -> Batch<Moments> {
         self.batch(points, 1, |search, site, row| row[0] = search.moments(site, k))
     }
@@ -103,7 +101,6 @@ pub(crate) struct Batch<T> {
 
 impl<T> Batch<T> {
     /// The answer for the point at position `at` of the list.
-    #[allow(dead_code)]
     pub(crate) fn row(&self, at: usize) -> &[T] {
         &self.rows[self.row_of[at] as usize * self.row_len..][..self.row_len]
     }

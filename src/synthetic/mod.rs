@@ -43,7 +43,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// Every class but [`None`](Self::None).
+    /// Every class but [`Class::None`].
     pub const ALL: [Self; 6] =
         [Self::Ground, Self::Roof, Self::Wall, Self::Vegetation, Self::Pole, Self::Wire];
 

@@ -18,6 +18,8 @@ pub(super) struct Plan {
     waves: &'static [(f64, f64)],
     /// Points on a wall for one on as much ground.
     wall_density: f64,
+    /// The same for wires, 0.3 m wide.
+    wire_density: f64,
     noise: f64,
     /// Width of a flight line and length of a scan, in metres.
     scan: DVec2,
@@ -31,6 +33,7 @@ impl Plan {
             size: LOT * DVec2::new(5.0, 4.0),
             waves: &[(3.0, 150.0), (1.6, 90.0), (0.25, 28.0)],
             wall_density: 1.0,
+            wire_density: 3.0,
             noise: 0.015,
             scan: DVec2::new(60.0, 3.0),
             built: 0.78,
@@ -44,6 +47,7 @@ impl Plan {
             size: DVec2::splat(side),
             waves: &[(6.0, 700.0), (1.0, 170.0), (0.1, 23.0)],
             wall_density: 0.25,
+            wire_density: 1.0,
             noise: 0.02,
             scan: DVec2::new(150.0, 2.0),
             built: 0.7,
@@ -145,7 +149,7 @@ impl Settlement {
         let mut rng = Rng::of(&[self.seed, 2, row as u64, column as u64]);
         let corner = DVec2::new(column as f64, row as f64) * LOT;
         let mut lot = Lot::default();
-        self.wires(&mut rng, corner, &mut lot);
+        self.wires(plan, &mut rng, corner, &mut lot);
         let built = rng.chance(plan.built) && (corner + LOT).cmple(self.size + 0.5).all();
         if built {
             let half = DVec2::new(rng.range(4.6, 6.8), rng.range(3.4, 4.6));
@@ -168,7 +172,7 @@ impl Settlement {
     }
 
     /// A pole at the street, and wires to the next lot's.
-    fn wires(&mut self, rng: &mut Rng, corner: DVec2, lot: &mut Lot) {
+    fn wires(&mut self, plan: &Plan, rng: &mut Rng, corner: DVec2, lot: &mut Lot) {
         const BARK: Color = [0.34, 0.27, 0.21, 0.36];
         const METAL: Color = [0.16, 0.16, 0.17, 0.15];
         let (height, radius) = (8.5, 0.16);
@@ -182,10 +186,10 @@ impl Settlement {
         let next = at + DVec2::X * LOT.x;
         if next.x < self.size.x - 1.0 {
             let bend = rng.range(95.0, 130.0);
-            for side in [-0.7, 0.0, 0.7] {
-                let arm = DVec3::new(0.0, side, height - 0.3 - 0.2 * side.abs());
+            for side in [-1.3, 0.0, 1.3] {
+                let arm = DVec3::new(0.0, side, height - 0.3 - 0.15 * side.abs());
                 let shape = Shape::Wire { from: foot(at) + arm, to: foot(next) + arm, bend };
-                self.patches.push(Patch { shape, color: METAL, density: 1.0 });
+                self.patches.push(Patch { shape, color: METAL, density: plan.wire_density });
             }
         }
         self.patches.push(Patch { shape: post, color: BARK, density: 1.5 });

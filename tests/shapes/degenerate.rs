@@ -159,3 +159,22 @@ fn a_plane_has_a_normal_and_no_thickness() {
         assert!(z.iter().all(|v| v.is_nan() || (v - upright).abs() < 2e-3), "{name}");
     }
 }
+
+/// A tree that splits the axes in turn, or a grid with cells of equal edges, may take minutes.
+#[test]
+fn a_long_line_along_an_axis_is_searched_as_fast_as_a_volume() {
+    for (name, engine) in engines() {
+        for axis in 0..3 {
+            let mut points = vec![[3, -4, 5]; 60_000];
+            (0..).zip(&mut points).for_each(|(i, p)| p[axis] = i * 7);
+            let cloud = Cloud::new("a long line", points);
+            let (found, report) = engine.neighbors(&cloud.borrow(), knn(5)).unwrap();
+            println!("line along axis {axis} on the {name}: {:.2} s", report.seconds);
+            for i in 2..cloud.len() as u32 - 2 {
+                let (indices, dist_sq) = found.row(i as usize);
+                assert_eq!(indices, [i, i - 1, i + 1, i - 2, i + 2], "{name}");
+                assert_eq!(dist_sq, [0, 49, 49, 196, 196], "{name}");
+            }
+        }
+    }
+}

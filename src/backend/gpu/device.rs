@@ -60,17 +60,24 @@ impl std::fmt::Display for AdapterInfo {
     }
 }
 
-fn instance() -> wgpu::Instance {
-    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
-}
-
 /// Compute-capable adapters of this machine, discrete GPUs first, software last.
 pub fn adapters() -> Vec<AdapterInfo> {
-    usable(&instance()).into_iter().map(|(info, _)| info).collect()
+    usable().into_iter().map(|(info, _)| info).collect()
 }
 
-fn usable(instance: &wgpu::Instance) -> Vec<(AdapterInfo, wgpu::Adapter)> {
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+/// Adapters of the modern APIs; OpenGL only where there is none, since its loaders write to stderr.
+fn usable() -> Vec<(AdapterInfo, wgpu::Adapter)> {
+    let found = usable_on(wgpu::Backends::PRIMARY);
+    if found.is_empty() { usable_on(wgpu::Backends::SECONDARY) } else { found }
+}
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor })
+}
+
+fn usable_on(backends: wgpu::Backends) -> Vec<(AdapterInfo, wgpu::Adapter)> {
+    let found = pollster::block_on(instance(backends).enumerate_adapters(backends));
     let mut adapters: Vec<_> = found
         .into_iter()
         .filter(|a| {
@@ -107,8 +114,7 @@ pub(crate) struct Device {
 impl Device {
     /// Opens the first adapter that matches; software adapters only if allowed or named.
     pub(crate) fn open(text: Option<&str>, allow_software: bool) -> Result<Self> {
-        let instance = instance();
-        let found = usable(&instance);
+        let found = usable();
         let listed = found.iter().map(|(info, _)| info.to_string()).collect::<Vec<_>>().join("; ");
         let chosen = found.into_iter().find(|(info, _)| match text {
             Some(text) => info.matches(text),
@@ -118,7 +124,7 @@ impl Device {
             return Err(Error::NoAdapter(match text {
                 Some(text) if !listed.is_empty() => format!("none matches {text:?}, there is {listed}"),
                 _ if !listed.is_empty() => format!("only software adapters: {listed}"),
-                _ => no_adapter_reason(&instance),
+                _ => no_adapter_reason(),
             }));
         };
         let has = adapter.limits();
@@ -176,9 +182,9 @@ impl Device {
 /// Used where the device has them.
 const OPTIONAL_FEATURES: wgpu::Features = wgpu::Features::TIMESTAMP_QUERY;
 
-fn no_adapter_reason(instance: &wgpu::Instance) -> String {
+fn no_adapter_reason() -> String {
     let options = wgpu::RequestAdapterOptions::default();
-    match pollster::block_on(instance.request_adapter(&options)) {
+    match pollster::block_on(instance(wgpu::Backends::all()).request_adapter(&options)) {
         Ok(adapter) => {
             format!("{} lacks compute shaders or WebGPU's default limits", AdapterInfo::of(&adapter))
         }

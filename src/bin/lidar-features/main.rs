@@ -4,6 +4,7 @@ mod adapters;
 mod bench;
 mod check;
 mod compute;
+mod demo;
 mod failure;
 mod features;
 mod interrupt;
@@ -39,6 +40,8 @@ enum Command {
     Adapters(adapters::Args),
     /// Lists the features there are.
     Features(features::Args),
+    /// Builds a village of known shape, computes its features and shows how right they are.
+    Demo(demo::Args),
     /// Measures, and checks a sample of the answers.
     Bench(bench::Args),
 }
@@ -67,6 +70,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Compute(args) => compute::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Features(args) => features::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

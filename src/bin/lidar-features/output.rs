@@ -22,11 +22,16 @@ pub fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&format!("{value:#}\n"))
 }
 
-/// Writes a JSON file that appears under its name when it is whole.
+/// Writes a JSON file.
 pub fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Failure> {
+    write_whole(path, format!("{value:#}\n").as_bytes())
+}
+
+/// Writes a small file that appears under its name when it is whole.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.part", std::process::id()));
-    let written = fs::write(&name, format!("{value:#}\n")).and_then(|()| fs::rename(&name, path));
+    let written = fs::write(&name, bytes).and_then(|()| fs::rename(&name, path));
     written.map_err(|error| {
         let _ = fs::remove_file(&name);
         Failure::Failed(format!("{}: {error}", path.display()))

@@ -13,6 +13,13 @@ pub struct Request {
     /// Neighbours of each point, itself counted.
     #[arg(long, value_name = "K", default_value_t = 20)]
     knn: u32,
+    #[command(flatten)]
+    device: Device,
+}
+
+/// What to compute on: the arguments that every command which computes has.
+#[derive(clap::Args)]
+pub struct Device {
     /// What computes.
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     backend: Choice,
@@ -53,6 +60,12 @@ impl Request {
         self.knn
     }
 
+    pub fn engine(&self) -> Result<Engine, Failure> {
+        self.device.engine()
+    }
+}
+
+impl Device {
     pub fn engine(&self) -> Result<Engine, Failure> {
         let backend = match self.backend {
             Choice::Auto => Backend::Auto,

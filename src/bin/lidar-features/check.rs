@@ -60,8 +60,9 @@ impl Expected {
                 _ if p.members < 3.0 => return !got.is_nan(),
                 _ => (p.eigenvalue_sum, 1e-5),
             };
-            // Written so that NaN counts as wrong.
-            !((got - want).abs() <= tolerance * want)
+            // NaN is not close to anything.
+            let close = (got - want).abs() <= tolerance * want;
+            !close
         };
         self.points.iter().filter(off).count()
     }

@@ -1,0 +1,147 @@
+//! Real scans: columns survive the file to the bit, and the GPU finds what the CPU finds.
+//!
+//! `LIDAR_FEATURES_DATA=folder` says where the scans are. `LIDAR_FEATURES_FULL=1` compares all points of each scan (of
+//! the largest its first million) instead of the first 100,000.
+#![cfg(feature = "las")]
+
+mod common;
+mod files;
+
+use std::path::{Path, PathBuf};
+
+use common::clouds::{Cloud, Color};
+use common::compare::{self, Outcome};
+use common::gpu::gpu_engine;
+use common::{cpu_engine, features, knn, oracle, tolerance};
+use files::see;
+use lidar_features::las::{LasCloud, ReadOptions, WriteOptions, read, read_with, write_with_columns};
+use lidar_features::{Feature, FeatureSet};
+
+/// The largest scan, which is for speed.
+const LARGEST: &str = "autzen_xyz_10.65M.laz";
+const K: usize = 16;
+
+/// The scans, or nothing where the folder is not there.
+fn scans() -> Vec<PathBuf> {
+    let folder = std::env::var_os("LIDAR_FEATURES_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("skipped: no data folder");
+        return Vec::new();
+    };
+    let is_scan = |p: &PathBuf| p.extension().is_some_and(|e| e == "las" || e == "laz");
+    let mut scans: Vec<_> = entries.map(|e| e.unwrap().path()).filter(is_scan).collect();
+    assert!(!scans.is_empty(), "{} holds no scan", folder.display());
+    scans.sort();
+    scans
+}
+
+fn name(scan: &Path) -> String {
+    scan.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// What the first points of a scan are, on their lattice.
+fn cloud(scan: &Path) -> Cloud {
+    let full = std::env::var_os("LIDAR_FEATURES_FULL").is_some_and(|v| v == "1");
+    let most = match (full, name(scan) == LARGEST) {
+        (false, _) => 100_000,
+        (true, true) => 1_000_000,
+        (true, false) => u64::MAX,
+    };
+    let file = read_with(scan, &ReadOptions::default().limit(most)).unwrap();
+    let (points, frame) = file.lattice().unwrap();
+    let mut cloud = Cloud::new(name(scan), points.to_vec());
+    cloud.quantum = frame.quantum();
+    if let (Some(rgb), Some(nir)) = (lit(&file, true), &file.nir) {
+        cloud.color = Some(Color { rgb, nir: nir.clone() });
+    }
+    cloud
+}
+
+/// The colours, unless the sensor recorded none and the file holds zeros.
+fn lit(file: &LasCloud, with_nir: bool) -> Option<[Vec<u16>; 3]> {
+    let some = |channel: &[u16]| channel.iter().any(|&v| v > 0);
+    let nir = file.nir.as_deref().is_some_and(some);
+    file.rgb.clone().filter(|rgb| rgb.iter().any(|c| some(c)) && (nir || !with_nir))
+}
+
+#[test]
+fn columns_survive_the_file_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let scans: Vec<_> = scans().into_iter().filter(|scan| name(scan) != LARGEST).collect();
+    for scan in &scans {
+        let before = std::fs::read(scan).unwrap();
+        let file = read(scan).unwrap();
+        let mut set =
+            FeatureSet::parse("normals,eigenvalue_sum,planarity,knn_distance,neighbor_count").unwrap();
+        if lit(&file, false).is_some() {
+            set.insert(Feature::ExcessGreen);
+        }
+        if lit(&file, true).is_some() {
+            set.insert(Feature::Ndvi);
+        }
+        let (columns, report) = cpu_engine().features(&file.cloud(), &set, knn(K)).unwrap();
+        let output = folder.path().join("out.laz");
+        let summary = write_with_columns(scan, &output, &columns, &WriteOptions::default()).unwrap();
+        assert_eq!(summary.points as usize, file.len());
+        assert!(std::fs::read(scan).unwrap() == before, "{} was changed", name(scan));
+
+        let (from, to) = (see(scan), see(&output));
+        assert_eq!(from.plain_vlrs(), to.plain_vlrs());
+        assert_eq!(from.header.transforms(), to.header.transforms());
+        let same = |i: usize| from.record(i) == &to.record(i)[..from.length];
+        assert_eq!((0..from.len()).find(|&i| !same(i)), None, "{}: a record was changed", name(scan));
+        let (lattice, frame) = file.lattice().unwrap();
+        assert_eq!(frame.quantum(), from.header.transforms().x.scale);
+        let raw =
+            |i: usize, a: usize| i32::from_le_bytes(from.record(i)[4 * a..4 * a + 4].try_into().unwrap());
+        let off = (0..from.len()).find(|&i| lattice[i] != [raw(i, 0), raw(i, 1), raw(i, 2)]);
+        assert_eq!(off, None, "{}: a coordinate was changed", name(scan));
+        for column in &columns {
+            let las_name = column.feature.row().las_name();
+            let read: Vec<u32> = match column.feature {
+                Feature::NeighborCount => {
+                    to.u16s(&las_name).into_iter().map(|n| f32::from(n).to_bits()).collect()
+                }
+                _ => to.f32s(&las_name).into_iter().map(f32::to_bits).collect(),
+            };
+            assert!(column.values.iter().map(|v| v.to_bits()).eq(read), "{}: {las_name}", name(scan));
+        }
+        println!("{}: {} points, {} columns, {:.2} s", name(scan), file.len(), set.len(), report.seconds);
+    }
+}
+
+#[test]
+fn the_gpu_finds_what_the_cpu_finds() {
+    let Some(gpu) = gpu_engine() else { return };
+    let mut all = Outcome::default();
+    for scan in scans() {
+        let cloud = cloud(&scan);
+        let (found, _) = cpu_engine().neighbors(&cloud.borrow(), knn(K)).unwrap();
+        let (neighbors, report) = gpu.neighbors(&cloud.borrow(), knn(K)).unwrap();
+        // Millions of equal lists are compared as they are; the comparator is asked to name what differs.
+        let lists = compare::lists(&found);
+        if neighbors != found {
+            compare::assert_neighbors(&neighbors, &lists, K, &cloud.name);
+            panic!("{}: the lists are equal, the results are not", cloud.name);
+        }
+
+        let set = features(&cloud);
+        let (expected, _) = cpu_engine().features(&cloud.borrow(), &set, knn(K)).unwrap();
+        let (actual, _) = gpu.features(&cloud.borrow(), &set, knn(K)).unwrap();
+        assert_eq!(actual.flags(), expected.flags(), "flags of {}", cloud.name);
+        let locals = oracle::locals(&cloud, &lists, K);
+        let value = |feature: Feature, i: usize| Some(f64::from(expected.get(feature)?[i]));
+        let outcome = compare::columns(&compare::table(&actual), value, &locals, tolerance::of_catalogue);
+        outcome.assert_clean(&cloud.name);
+        println!(
+            "{}: {} points, {} stragglers, {} values",
+            cloud.name,
+            cloud.len(),
+            report.stragglers,
+            outcome.compared
+        );
+        all.absorb(outcome);
+    }
+    println!("{all}");
+}

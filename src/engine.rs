@@ -124,6 +124,7 @@ impl Engine {
                 0 => Ok(RawColumns { values: vec![Vec::new(); set.len()], flags: Vec::new() }),
                 _ => strategy.features(job, set, report).map(|mut raw| {
                     flag_dark(&mut raw.flags, &job.attributes);
+                    flag_no_radius(&mut raw.flags, neighborhood, set.needs_plane());
                     raw
                 }),
             }
@@ -238,6 +239,19 @@ fn attributes<'a>(cloud: &PointCloud<'a>, set: &FeatureSet) -> Result<PointAttri
 /// Sensors record 8 or 16 bits; 8-bit values never exceed 255.
 fn full_scale(most: u16) -> u16 {
     if most <= 255 { 255 } else { u16::MAX }
+}
+
+/// Marks neighbourhoods without extent where the farthest member gives the radius. Backends need not look for the plane
+/// when no feature is about it: its flag is kept only where one is, so that flags agree.
+fn flag_no_radius(flags: &mut [u32], neighborhood: Neighborhood, with_plane: bool) {
+    let has_radius = matches!(neighborhood, Neighborhood::Radius { .. });
+    let keep = if with_plane { u32::MAX } else { !Flags::NO_PLANE.0 };
+    flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| {
+        *flags &= keep;
+        if !has_radius && *flags & Flags::IDENTICAL.0 != 0 {
+            *flags |= Flags::NO_RADIUS.0;
+        }
+    });
 }
 
 /// Marks points whose red and near-infrared are both zero: NDVI has no value there.

@@ -135,6 +135,8 @@ impl Flags {
     pub const NO_PLANE: Self = Self(1 << 3);
     /// Red and near-infrared are both zero.
     pub const DARK: Self = Self(1 << 4);
+    /// The farthest member is at the query's place, and no radius was given: nothing to divide by.
+    pub const NO_RADIUS: Self = Self(1 << 5);
 
     /// Whether any flag of `other` is set.
     pub fn intersects(self, other: Self) -> bool {

@@ -134,9 +134,8 @@ impl Gpu {
             let mut core = self.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();
-                let k = job.neighborhood.members(job.lattice.len());
-                let plan = attempt
-                    .time("plan", || self.workers.install(|| Plan::new(job.lattice, k, capacity, core)));
+                let cut = || Plan::new(job.lattice, job.rule(), capacity, core);
+                let plan = attempt.time("plan", || self.workers.install(cut));
                 attempt.chunks = plan.chunks().len();
                 let index = OnceLock::new();
                 let runner = Runner::new(&self.context, &self.workers, job, &index);
@@ -162,21 +161,14 @@ impl Gpu {
 impl Strategy for Gpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         let kernel = kernel::Evaluate::of(set);
-        let k = job.neighborhood.members(job.lattice.len());
+        let rule = set.needs(Input::Xyz).then(|| job.rule());
         // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
         let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
         let n = job.lattice.len();
         self.run(job, widest, report, |runner, plan, report| {
             let mut out = RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
             for chunk in plan.chunks() {
-                runner.features(
-                    plan,
-                    chunk,
-                    &kernel,
-                    set.needs(Input::Xyz).then_some(k),
-                    &mut out,
-                    report,
-                )?;
+                runner.features(plan, chunk, &kernel, rule, &mut out, report)?;
             }
             Ok(out)
         })
@@ -184,7 +176,11 @@ impl Strategy for Gpu {
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
         let n = job.lattice.len();
-        let k = job.neighborhood.members(n);
+        let rule = job.rule();
+        if !rule.cuts {
+            return Err(Error::NotOnGpu("lists of all neighbours within a radius, whose lengths differ"));
+        }
+        let k = rule.k;
         let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
         self.run(job, widest, report, |runner, plan, report| {
             let mut out = Neighbors {
@@ -195,9 +191,25 @@ impl Strategy for Gpu {
             for chunk in plan.chunks() {
                 runner.neighbors(plan, chunk, k, &mut out, report)?;
             }
-            Ok(out)
+            Ok(match rule.limit {
+                Some(limit) => within(&out, limit),
+                None => out,
+            })
         })
     }
+}
+
+/// The entries of sorted lists up to a squared distance.
+fn within(lists: &Neighbors, limit: u64) -> Neighbors {
+    let mut out = Neighbors { offsets: vec![0], ..Neighbors::default() };
+    for i in 0..lists.len() {
+        let (indices, dist_sq) = lists.row(i);
+        let end = dist_sq.partition_point(|d| *d <= limit);
+        out.indices.extend_from_slice(&indices[..end]);
+        out.dist_sq.extend_from_slice(&dist_sq[..end]);
+        out.offsets.push(out.indices.len());
+    }
+    out
 }
 
 /// Built at the first straggler, over the whole cloud: a chunk's own points are not enough for it.

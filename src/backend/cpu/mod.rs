@@ -4,6 +4,7 @@
 //! then written to every point there.
 
 mod index;
+pub(crate) mod scan;
 mod sites;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};

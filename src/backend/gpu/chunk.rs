@@ -12,7 +12,7 @@ use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
 use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
 use super::{Context, LazyIndex, readback, upload};
 use crate::backend::Job;
-use crate::backend::cpu::CpuIndex;
+use crate::backend::cpu::{CpuIndex, scan};
 use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
@@ -208,13 +208,19 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         report.stragglers += stragglers.len();
         let points: Vec<u32> = stragglers.iter().map(|&row| cloud_index(core, row)).collect();
-        let found = self.on_cpu(report, |index| index.neighbors_of(&points, k))?;
-        for (at, &point) in points.iter().enumerate() {
+        let mut put = |point: u32, row: &[(u64, u32)]| {
             let first = point as usize * k;
-            for (j, &(dist_sq, neighbor)) in found.row(at).iter().enumerate() {
+            for (j, &(dist_sq, neighbor)) in row.iter().enumerate() {
                 out.indices[first + j] = neighbor;
                 out.dist_sq[first + j] = dist_sq;
             }
+        };
+        if scan::pays(points.len()) {
+            let found = self.on_cpu(report, || Ok(scan::neighbors(self.job.lattice, &points, rule)))?;
+            points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
+        } else {
+            let found = self.on_cpu(report, || Ok(self.cpu_index()?.neighbors_of(&points, k)))?;
+            points.iter().enumerate().for_each(|(at, &point)| put(point, found.row(at)));
         }
         Ok(())
     }
@@ -419,11 +425,15 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<Vec<Buffer>> {
         let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
-        let found = self.on_cpu(report, |index| index.moments_of(&points, rule))?;
         let words = needs.record_words();
         let mut made = Vec::with_capacity(rows.len() * words as usize);
-        for at in 0..points.len() {
-            layout::push_record(&found.row(at)[0], needs.plane, &mut made);
+        if scan::pays(points.len()) {
+            let found = self.on_cpu(report, || Ok(scan::moments(self.job.lattice, &points, rule)))?;
+            found.iter().for_each(|moments| layout::push_record(moments, needs.plane, &mut made));
+        } else {
+            let found = self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&points, rule)))?;
+            let rows = (0..points.len()).map(|at| &found.row(at)[0]);
+            rows.for_each(|moments| layout::push_record(moments, needs.plane, &mut made));
         }
         let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
         let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;
@@ -437,21 +447,21 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(vec![targets, made_on_device])
     }
 
-    /// Asks the CPU's index, which is built at the first straggler.
-    fn on_cpu<T: Send>(&self, report: &mut Report, ask: impl FnOnce(&CpuIndex<'a>) -> T + Send) -> Result<T> {
+    /// Does stragglers' work on the host.
+    fn on_cpu<T: Send>(&self, report: &mut Report, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let start = Instant::now();
-        let out = self.workers.install(|| {
-            let index = match self.index.get() {
-                Some(index) => index,
-                None => {
-                    let made = CpuIndex::new(self.job.lattice)?;
-                    self.index.get_or_init(|| made)
-                }
-            };
-            Ok(ask(index))
-        });
+        let out = self.workers.install(work);
         report.add("stragglers on the cpu", start.elapsed());
         out
+    }
+
+    /// The CPU's index, built when it is first asked for.
+    fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let made = CpuIndex::new(self.job.lattice)?;
+        Ok(self.index.get_or_init(|| made))
     }
 
     fn submit(

@@ -32,8 +32,11 @@ use crate::report::Report;
 /// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
 pub(crate) const MAX_KERNEL_K: usize = 128;
 
-/// Points of a chunk, unless the caller or the device's limits say fewer: more gain nothing once the card is full.
+/// Points of a chunk, unless the caller or the device's limits say fewer: some 300 bytes each.
 const CHUNK_POINTS: usize = 1 << 21;
+/// The same on devices with buffers of 2 GiB and more, which have the memory to go with them; chunks cost the host more
+/// than the card, and one that does not fit is halved.
+const CHUNK_POINTS_LARGE: usize = 1 << 24;
 
 /// Chunks are halved this often after the device was out of memory.
 const MEMORY_RETRIES: u32 = 4;
@@ -129,8 +132,11 @@ impl Gpu {
         mut each: impl FnMut(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Send,
     ) -> Result<T> {
         self.exclusively(|| {
+            let large = self.context.device.device.limits().max_buffer_size > 2 << 30;
+            let usual =
+                if large && !self.context.device.software { CHUNK_POINTS_LARGE } else { CHUNK_POINTS };
             let mut capacity =
-                self.capacity(bytes_per_point)?.min(self.chunk_points.map_or(CHUNK_POINTS, |c| 4 * c));
+                self.capacity(bytes_per_point)?.min(self.chunk_points.map_or(usual, |c| 4 * c));
             let mut core = self.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();

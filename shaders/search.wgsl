@@ -147,6 +147,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var distance_sum = vec2<u32>(0u);
     var z_min = 0x7fffffff;
     var z_max = -0x7fffffff;
+    var xy_min = vec2<i32>(0x7fffffff);
+    var xy_max = vec2<i32>(-0x7fffffff);
     // Of the points at exactly the k-th distance those up to this index belong.
     var cut = NO_NEIGHBOR;
     for (var round = 0u; round < 2u; round += 1u) {
@@ -157,6 +159,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         distance_sum = vec2<u32>(0u);
         z_min = 0x7fffffff;
         z_max = -0x7fffffff;
+        xy_min = vec2<i32>(0x7fffffff);
+        xy_max = vec2<i32>(-0x7fffffff);
         #each_candidate
         let d = dist_sq(q, candidate);
         if (d <= last && (d < last || bitcast<u32>(candidate.w) <= cut)) {
@@ -167,6 +171,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             squares = add_squares(squares, o);
             z_min = min(z_min, o.z);
             z_max = max(z_max, o.z);
+            #if EXTENT
+            xy_min = min(xy_min, o.xy);
+            xy_max = max(xy_max, o.xy);
+            #end
             #if DISTANCE_SUM
             distance_sum = add64(distance_sum, vec2<u32>(fixed_sqrt(dist_to_u32(d)), 0u));
             #end
@@ -202,6 +210,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         leave(1u, row);
         return;
     }
-    write_record(row, count, sum, squares, dist_to_u32(last), distance_sum, z_min, z_max);
+    #list_nearest
+    let bounds = Bounds(xy_min, xy_max, z_min, z_max);
+    write_record(row, count, sum, squares, nearest_sq, dist_to_u32(last), distance_sum, bounds);
     #end
 }

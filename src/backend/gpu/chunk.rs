@@ -419,7 +419,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let words = needs.record_words();
         let mut made = Vec::with_capacity(rows.len() * words as usize);
         for at in 0..points.len() {
-            layout::push_record(&found.row(at)[0], needs.plane, &mut made);
+            layout::push_record(&found.row(at)[0], needs, &mut made);
         }
         let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
         let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;

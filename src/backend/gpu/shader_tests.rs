@@ -22,14 +22,15 @@ fn kernels() -> Vec<Kernel> {
         Kernel::ScanAdd,
         Kernel::Scatter,
         Kernel::Place { record_words: 16 },
-        Kernel::Place { record_words: 22 },
+        Kernel::Place { record_words: 24 },
     ];
     let both = [false, true];
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
         for (wide, halo) in both.iter().flat_map(|w| both.map(|h| (*w, h))) {
             kernels.push(Kernel::Search(Search { k, wide, halo, output: Output::Lists }));
-            for (plane, distance_sum) in both.iter().flat_map(|p| both.map(|d| (*p, d))) {
-                let output = Output::Records(Needs { plane, distance_sum });
+            for bits in 0..8 {
+                let [plane, distance_sum, extent] = [1, 2, 4].map(|bit| bits & bit != 0);
+                let output = Output::Records(Needs { plane, distance_sum, extent });
                 kernels.push(Kernel::Search(Search { k, wide, halo, output }));
             }
         }

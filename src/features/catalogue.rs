@@ -143,7 +143,7 @@ catalogue! {
         [ANY => NAN]; []; |s: &Shape| s.verticality_unary();
     Aspect "aspect" "°" (0.0, 360.0); "atan2(nx, ny) modulo 360; 0 where slope < 1e-3°"; "CloudCompare's dip direction"; XYZ; Bearing(0.2);
         [ANY => NAN]; []; |s: &Shape| s.aspect();
-    // A tenth of a degree turns a sum of offsets by 2e-3 of n r at most, its square by twice that; see `Angle`.
+    // The 0.2° of `Angle` change a sum of offsets by 3.5e-3 of n r at most, and its square by twice that.
     Moment1Axis1 "moment_1_axis1" "m" (-INF, INF); "sum of (p − query)·v1 over N"; "Hackel 2016"; XYZ; AlongAxis(1, 1, 4e-3);
         [FEW => NAN, IDENTICAL => 0.0]; []; |s: &Shape| s.moment_1(0);
     Moment1Axis2 "moment_1_axis2" "m" (-INF, INF); "sum of (p − query)·v2 over N"; "Hackel 2016"; XYZ; AlongAxis(2, 1, 4e-3);

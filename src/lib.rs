@@ -26,26 +26,34 @@
 
 mod backend;
 mod cloud;
+mod color;
 mod columns;
 mod engine;
 mod error;
 mod features;
+mod filter;
 mod frame;
 #[cfg(feature = "las")]
 pub mod las;
 mod moments;
 mod neighborhood;
+mod options;
+mod orient;
 mod plan;
 mod report;
 pub mod synthetic;
+mod unit;
 
 pub use backend::gpu::{AdapterInfo, adapters};
 pub use cloud::{MAX_POINTS, PointCloud};
+pub use color::ColorDepth;
 pub use columns::{Column, Columns};
 pub use engine::{Backend, Engine, EngineBuilder};
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureSet, Flags, Input, Row, SHARP, Tolerance};
 pub use frame::{Frame, MAX_EXTENT};
 pub use neighborhood::{Neighborhood, Neighbors};
+pub use options::{Fill, Options, Orientation};
 pub use report::{PoolStats, Report};
+pub use unit::{Unit, UnitSource};
 pub use wgpu;

@@ -64,8 +64,8 @@ impl Values {
     fn with(self, value: u16) -> Self {
         Self {
             largest: self.largest.max(value),
-            times_256: self.times_256 && value % 256 == 0,
-            times_257: self.times_257 && value % 257 == 0,
+            times_256: self.times_256 && value.is_multiple_of(256),
+            times_257: self.times_257 && value.is_multiple_of(257),
         }
     }
 

@@ -9,7 +9,7 @@
 //! * [`PointCloud`] borrows your columns; an [`Engine`] puts them on an integer lattice (a [`Frame`]), so that
 //!   distances are exact everywhere and neighbours agree to the bit between the CPU and any GPU.
 //! * [`FeatureSet`] names what to compute; [`Feature`] lists everything there is, with formula, unit and source.
-//! * [`Engine::features`] gives [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
+//! * [`Engine::features`] and, with [`Options`], [`Engine::features_with`] give [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
 #![cfg_attr(feature = "las", doc = "* [`las`] reads and writes LAS/LAZ files.")]
 //!
 //! ```

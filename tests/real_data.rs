@@ -15,7 +15,7 @@ use common::gpu::gpu_engine;
 use common::{cpu_engine, features, knn, oracle, tolerance};
 use files::see;
 use lidar_features::las::{LasCloud, ReadOptions, WriteOptions, read, read_with, write_with_columns};
-use lidar_features::{Feature, FeatureSet};
+use lidar_features::{ColorDepth, Feature, FeatureSet, Unit, UnitSource};
 
 /// The largest scan, which is for speed.
 const LARGEST: &str = "autzen_xyz_10.65M.laz";
@@ -144,4 +144,31 @@ fn the_gpu_finds_what_the_cpu_finds() {
         all.absorb(outcome);
     }
     println!("{all}");
+}
+
+#[test]
+fn units_and_colours_are_recognised() {
+    use ColorDepth::{Bits8, Bits8Times256, Bits16};
+    // None where the file has no such channel or left it dark; what unit it states.
+    let known = [
+        ("ign_876000_6617000.laz", [Some(Bits8Times256); 2], UnitSource::Crs),
+        ("ign_test_77050_627755.laz", [None; 2], UnitSource::Crs),
+        ("las_with_several_extra_byte_bloc.laz", [Some(Bits16), Some(Bits8Times256)], UnitSource::Crs),
+        ("ign_semis_2023_0292_6833.laz", [None; 2], UnitSource::Crs),
+        // In feet, which the file does not say.
+        ("autzen_crop_south_rgb.laz", [Some(Bits8), None], UnitSource::Assumed),
+        ("laspy_plane.laz", [None; 2], UnitSource::Crs),
+        ("pdal_lone-star.laz", [None; 2], UnitSource::Assumed),
+    ];
+    let scans = scans();
+    for (file, color, source) in known {
+        let Some(scan) = scans.iter().find(|scan| name(scan) == file) else { continue };
+        let cloud = read(scan).unwrap();
+        let (set, _) = FeatureSet::parse("rgb,nir").unwrap().available(&cloud.cloud());
+        let (_, report) = cpu_engine().features(&cloud.cloud(), &set, knn(1)).unwrap();
+        println!("{file}: {:?} in {} ({})", report.color, report.unit, report.unit_source);
+        assert_eq!((report.color, report.unit, report.unit_source), (color, Unit::Metre, source), "{file}");
+        let feet = cpu_engine().features(&cloud.cloud().with_unit(Unit::Foot), &set, knn(1)).unwrap().1;
+        assert_eq!((feet.unit, feet.unit_source), (Unit::Foot, UnitSource::Caller));
+    }
 }

@@ -64,6 +64,7 @@ fn feature_density_3d(s: Shape) -> f32 { return s.n / (4.0 / 3.0 * PI * s.radius
 fn feature_density_surface(s: Shape) -> f32 { return s.n / (PI * s.radius * s.radius); }
 fn feature_vertical_std(s: Shape) -> f32 { return sqrt(s.variance_z); }
 fn feature_vertical_range(s: Shape) -> f32 { return s.z_max - s.z_min; }
+fn feature_building_regularity(s: Shape) -> f32 { return feature_planarity(s) * (1.0 - feature_sphericity(s)); }
 fn feature_red(s: Shape) -> f32 { return s.color.x; }
 fn feature_green(s: Shape) -> f32 { return s.color.y; }
 fn feature_blue(s: Shape) -> f32 { return s.color.z; }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use files::{Random, Spec, descriptor, vlr};
-use lidar_features::las::{WriteOptions, check_output, read};
-use lidar_features::{Error, FeatureSet};
+use lidar_features::las::{WriteOptions, check_output, read, write_with_columns};
+use lidar_features::{Backend, Engine, Error, FeatureSet, Neighborhood};
 
 /// Remembers the largest single allocation.
 struct Largest;
@@ -84,6 +84,26 @@ impl Ground {
             );
         }
         cloud.map(|cloud| cloud.len())
+    }
+
+    /// Computes a column of the file that `open` read last, writes it and reads it back.
+    fn write(&self, points: usize) {
+        let (path, output) = (self.folder.path().join("hostile.las"), self.folder.path().join("out.laz"));
+        let engine = Engine::builder().backend(Backend::Cpu).build().unwrap();
+        let set = FeatureSet::parse("vertical_range").unwrap();
+        let cloud = read(&path).unwrap();
+        // Damaged coordinates may be wider than the lattice.
+        let Ok((columns, _)) = engine.features(&cloud.cloud(), &set, Neighborhood::knn(3).unwrap()) else {
+            return;
+        };
+        match write_with_columns(&path, &output, &columns, &WriteOptions::default()) {
+            Ok(_) => assert_eq!(read(&output).unwrap().len(), points),
+            Err(error) => {
+                assert!(matches!(error, Error::Las { .. }), "{error}");
+                assert!(!output.exists());
+            }
+        }
+        let _ = std::fs::remove_file(output);
     }
 
     fn plan(&self, path: &Path) -> Result<(), Error> {
@@ -287,7 +307,10 @@ fn mutants_are_read_or_refused() {
             let mut bytes = originals[i % originals.len()].clone();
             mutate(&mut random, &mut bytes);
             match ground.open(&bytes) {
-                Ok(_) => read += 1,
+                Ok(points) => {
+                    read += 1;
+                    ground.write(points);
+                }
                 Err(Error::Las { .. } | Error::InvalidQuantum(_) | Error::NonFinite { .. }) => refused += 1,
                 Err(error) => panic!("mutant {i}: {error}"),
             }

@@ -121,6 +121,8 @@ catalogue! {
         []; []; |s: &Shape| s.variance_z.sqrt();
     VerticalRange "vertical_range" "m" (0.0, INF); "max z − min z in N"; "Weinmann 2015; Hackel 2016"; XYZ; Relative(5e-7);
         []; []; |s: &Shape| s.z_max - s.z_min;
+    BuildingRegularity "building_regularity" "-" (0.0, 1.0); "planarity (1 − sphericity)"; "IGN LiDAR HD features"; XYZ; Absolute(1.6e-5);
+        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| (s.lambda[1] - s.lambda[2]) / s.lambda[0] * (1.0 - s.lambda[2] / s.lambda[0]);
     Red "red" "-" (0.0, 1.0); "red/full scale (255, 65280 or 65535, by the depth of the colours)"; "LAS 1.4"; RGB; Relative(5e-7);
         []; []; |s: &Shape| s.attributes.red;
     Green "green" "-" (0.0, 1.0); "green/full scale (255, 65280 or 65535, by the depth of the colours)"; "LAS 1.4"; RGB; Relative(5e-7);

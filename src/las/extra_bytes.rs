@@ -119,12 +119,14 @@ fn ascii(text: &str) -> String {
 pub(super) struct Dimension {
     pub(super) descriptor: Descriptor,
     pub(super) range: Range<usize>,
+    /// Which of the file's description records it is in.
+    pub(super) record: usize,
 }
 
 /// The dimensions of a record's extra bytes, without gaps: every byte from `base` to `end` belongs to one.
 ///
-/// Several descriptions follow each other as one list. Bytes that no description covers are described as
-/// undocumented where they stand; descriptions of bytes that are not there are dropped. The text says so.
+/// Several records of descriptions follow each other as one list. Bytes that no description covers are described as
+/// undocumented where they stand, in the last record; descriptions of bytes that are not there are dropped. The text says so.
 pub(super) fn dimensions<'a>(
     descriptions: impl Iterator<Item = &'a [u8]>,
     base: usize,
@@ -133,7 +135,10 @@ pub(super) fn dimensions<'a>(
     let mut out: Vec<Dimension> = Vec::new();
     let mut at = base;
     let mut note = None;
-    for bytes in descriptions.flat_map(|data| data.chunks_exact(DESCRIPTOR)) {
+    let mut last = 0;
+    let numbered = descriptions.enumerate();
+    for (record, bytes) in numbered.flat_map(|(i, data)| data.chunks_exact(DESCRIPTOR).map(move |b| (i, b))) {
+        last = record;
         let mut descriptor = [0; DESCRIPTOR];
         descriptor.copy_from_slice(bytes);
         let descriptor = Descriptor(descriptor);
@@ -149,20 +154,20 @@ pub(super) fn dimensions<'a>(
             break;
         };
         at = range.end;
-        out.push(Dimension { descriptor, range });
+        out.push(Dimension { descriptor, range, record });
     }
     let mut index = 1;
     while at < end {
         let size = (end - at).min(255);
         let descriptor = Descriptor::undocumented(index, size as u8);
-        out.push(Dimension { descriptor, range: at..at + size });
+        out.push(Dimension { descriptor, range: at..at + size, record: last });
         at += size;
         index += 1;
     }
     (out, note)
 }
 
-/// The one record that describes all extra bytes.
+/// A record of descriptions.
 pub(super) fn record<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> Vlr {
     let data: Vec<u8> = descriptors.flat_map(|d| d.0).collect();
     let mut header = [0; 54];

@@ -1,12 +1,13 @@
 //! A file's points as columns.
 
+use std::collections::TryReserveError;
 use std::path::Path;
 
 use super::decode::Records;
 use super::layout::{INTENSITY, Layout, i32_at, u16_at};
 use super::{Watch, report, scale};
-use crate::cloud::PointCloud;
-use crate::error::Result;
+use crate::cloud::{MAX_POINTS, PointCloud};
+use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::unit::Units;
 
@@ -110,8 +111,8 @@ impl LasCloud {
 /// Reads all points of a LAS/LAZ file.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io) if the file cannot be read, [`Error::Las`](crate::Error::Las) if it is damaged,
-/// forged or of another kind.
+/// [`Error::Io`] if the file cannot be read, [`Error::Las`] if it is damaged,
+/// forged or of another kind, [`Error::TooManyPoints`].
 pub fn read(path: impl AsRef<Path>) -> Result<LasCloud> {
     read_with(path, &ReadOptions::default())
 }
@@ -119,12 +120,18 @@ pub fn read(path: impl AsRef<Path>) -> Result<LasCloud> {
 /// Reads points of a LAS/LAZ file.
 ///
 /// # Errors
-/// As [`read`]; [`Error::Cancelled`](crate::Error::Cancelled) if the watch breaks.
+/// As [`read`]; [`Error::Cancelled`] if the watch breaks.
 pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<LasCloud> {
     let mut records = Records::open(path.as_ref())?;
     let layout = records.header().layout;
     let length = records.header().record_length;
     let all = records.header().points.min(options.limit.unwrap_or(u64::MAX));
+    if all > MAX_POINTS as u64 {
+        return Err(Error::TooManyPoints {
+            points: usize::try_from(all).unwrap_or(usize::MAX),
+            limit: MAX_POINTS,
+        });
+    }
     let mut columns = Raw::new(layout);
     let mut batch = Vec::new();
     let mut done = 0;
@@ -134,6 +141,10 @@ pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<La
         if n == 0 {
             return Err(records.named().bad(format!("{all} points are promised, {done} are there")));
         }
+        let fits = columns.reserve(n as usize);
+        fits.map_err(|e| {
+            records.named().bad(format!("no memory for {n} points after {done} of {all}: {e}"))
+        })?;
         columns.push(&batch, length, layout);
         done += n;
         report(options.watch, done, all)?;
@@ -161,6 +172,14 @@ impl Raw {
             classification: Vec::new(),
             withheld: Vec::new(),
         }
+    }
+
+    /// Makes room as records decode. A few bytes can decode to billions of equal points: that must end in an error.
+    fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
+        self.xyz.try_reserve(more)?;
+        self.intensity.try_reserve(more)?;
+        self.classification.try_reserve(more)?;
+        self.rgb.iter_mut().flatten().chain(&mut self.nir).try_for_each(|column| column.try_reserve(more))
     }
 
     fn push(&mut self, batch: &[u8], length: usize, layout: Layout) {

@@ -223,7 +223,8 @@ enum Segment {
 /// The output's records and their description.
 struct Plan {
     segments: Vec<Segment>,
-    descriptors: Vec<Descriptor>,
+    /// One list for each description record, at least one.
+    descriptors: Vec<Vec<Descriptor>>,
     record_length: usize,
     summary: WriteSummary,
 }
@@ -235,7 +236,7 @@ impl Plan {
         let (dimensions, note) = extra_bytes::dimensions(described, base, header.record_length);
         let mut plan = Self {
             segments: Vec::new(),
-            descriptors: Vec::new(),
+            descriptors: vec![Vec::new(); header.extra_bytes.len().max(1)],
             record_length: 0,
             summary: WriteSummary::default(),
         };
@@ -245,30 +246,40 @@ impl Plan {
             plan.summary.notes.push(note.to_owned());
         }
         plan.push(Segment::Copy(0..base));
+        // New columns follow the dimensions of the first record: most readers (laspy, PDAL) know no other, and go on
+        // seeing what later records describe as they did before.
+        let later = dimensions.iter().position(|d| d.record > 0).unwrap_or(dimensions.len());
+        let same = |d: &Dimension, column: &Descriptor| column.name() == d.descriptor.name();
+        let mut is_new = vec![true; columns.len()];
+        for (j, column) in columns.iter().enumerate() {
+            is_new[j] = !dimensions.iter().any(|d| same(d, column));
+        }
         let mut placed = vec![false; columns.len()];
-        for Dimension { descriptor, range } in dimensions {
-            let same = |column: &Descriptor| column.name() == descriptor.name();
-            match columns.iter().position(same).filter(|&j| !placed[j]) {
+        for i in 0..=dimensions.len() {
+            if i == later {
+                for (j, column) in columns.iter().enumerate().filter(|(j, _)| is_new[*j]) {
+                    let name = plan.column(0, j, column);
+                    plan.summary.added.push(name);
+                }
+            }
+            let Some(dimension) = dimensions.get(i) else { break };
+            match columns.iter().position(|c| same(dimension, c)).filter(|&j| !placed[j]) {
                 None => {
-                    plan.push(Segment::Copy(range));
-                    plan.descriptors.push(descriptor);
+                    plan.push(Segment::Copy(dimension.range.clone()));
+                    plan.descriptors[dimension.record].push(dimension.descriptor.clone());
                 }
                 Some(j) if overwrite => {
                     placed[j] = true;
-                    let name = plan.column(j, &columns[j]);
+                    let name = plan.column(dimension.record, j, &columns[j]);
                     plan.summary.replaced.push(name);
                 }
                 Some(j) => return Err(Error::ColumnExists { name: columns[j].text_name() }),
             }
         }
-        for (j, column) in columns.iter().enumerate().filter(|(j, _)| !placed[*j]) {
-            let name = plan.column(j, column);
-            plan.summary.added.push(name);
-        }
-        if plan.descriptors.len() > MOST_DIMENSIONS {
-            let n = plan.descriptors.len();
+        let n = plan.descriptors.iter().map(Vec::len).max().unwrap_or(0);
+        if n > MOST_DIMENSIONS {
             return Err(
-                named.bad(format!("{n} extra dimensions are more than the {MOST_DIMENSIONS} of a file"))
+                named.bad(format!("{n} extra dimensions are more than the {MOST_DIMENSIONS} of a record"))
             );
         }
         if plan.record_length > usize::from(u16::MAX) {
@@ -278,11 +289,11 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Adds a column; gives its name.
-    fn column(&mut self, index: usize, descriptor: &Descriptor) -> String {
+    /// Adds a column to a record; gives its name.
+    fn column(&mut self, record: usize, index: usize, descriptor: &Descriptor) -> String {
         // Columns are of the types of `Kind`, which have a size.
         self.push(Segment::Column { index, size: descriptor.size().unwrap_or(0) });
-        self.descriptors.push(descriptor.clone());
+        self.descriptors[record].push(descriptor.clone());
         descriptor.text_name()
     }
 
@@ -335,16 +346,16 @@ fn start(
     input: &Path,
 ) -> Result<Started> {
     let mut vlrs = Vec::new();
-    let mut extra = (!plan.descriptors.is_empty()).then(|| extra_bytes::record(plan.descriptors.iter()));
+    let records = plan.descriptors.iter().filter(|list| !list.is_empty());
+    let mut records = records.map(|list| extra_bytes::record(list.iter()));
     for vlr in &header.vlrs {
         if vlr.is(EXTRA_BYTES.0, EXTRA_BYTES.1) {
-            // The first of them makes room for the one record that describes all.
-            vlrs.extend(extra.take());
+            vlrs.extend(records.next());
         } else if !vlr.is(LazVlr::USER_ID, LazVlr::RECORD_ID) && !vlr.is_of("copc") {
             vlrs.push(vlr.clone());
         }
     }
-    vlrs.extend(extra);
+    vlrs.extend(records);
     let laz = if compressed { Some(laszip(named, header, plan)?) } else { None };
     if let Some(laz) = &laz {
         vlrs.push(laszip_vlr(named, laz)?);

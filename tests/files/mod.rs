@@ -172,7 +172,6 @@ impl Seen {
         let mut at = usize::from(format.len());
         let described: Vec<_> =
             self.header.vlrs().iter().filter(|v| v.user_id == "LASF_Spec" && v.record_id == 4).collect();
-        assert!(described.len() <= 1, "{} records describe extra bytes", described.len());
         let mut out = Vec::new();
         for d in described.iter().flat_map(|v| v.data.chunks_exact(192)) {
             let size = match d[2] {

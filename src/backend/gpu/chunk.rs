@@ -95,7 +95,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let rows = u64::from(resident.rows);
         let records = self.storage(rows * u64::from(kernel.needs.record_words()) * 4, "records")?;
         let columns = self.storage(rows * (kernel.features.len() as u64 + 1) * 4, "columns")?;
-        let used = columns.bytes() + COUNTERS;
+        let used = columns.requested() + COUNTERS;
         let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
         let searches = k.filter(|k| *k <= MAX_KERNEL_K && !chunk.crowd);
 
@@ -108,11 +108,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 let step =
                     self.search_step(&mut recorder, search, &resident, &index, &records, resident.points)?;
                 recorder.pass("search", &[step]);
-                recorder.copy(&index.queue, 0, &back, columns.bytes(), COUNTERS);
+                recorder.copy(&index.queue, 0, &back, columns.requested(), COUNTERS);
                 Some(index)
             }
             None => {
-                recorder.clear(&records, records.bytes());
+                recorder.clear(&records, records.requested());
                 None
             }
         };
@@ -120,11 +120,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let colors = resident.colors.as_ref().unwrap_or(&resident.row_of);
         let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
         recorder.pass("features", &[step]);
-        recorder.copy(&columns, 0, &back, 0, columns.bytes());
+        recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         let counters = self.read(&back, used, &submitted, report, |bytes| {
             self.scatter(bytes, resident.rows as usize, core, out);
-            index.is_some().then(|| counters(&bytes[columns.bytes() as usize..]))
+            index.is_some().then(|| counters(&bytes[columns.requested() as usize..]))
         })?;
 
         // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
@@ -151,7 +151,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         }
         let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
         recorder.pass("features", &[step]);
-        recorder.copy(&columns, 0, &back, 0, columns.bytes());
+        recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         self.read(&back, used, &submitted, report, |bytes| {
             self.scatter(bytes, resident.rows as usize, core, out);
@@ -176,7 +176,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         } else {
             let resident = self.upload(&loaded, core, k, false, report)?;
             let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
-            let used = lists.bytes() + COUNTERS;
+            let used = lists.requested() + COUNTERS;
             let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
             let mut recorder = self.recorder(&resident)?;
             self.record_upload(&mut recorder, &resident);
@@ -184,12 +184,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let search = search_kernel(&resident, k, false, Output::Lists);
             let step = self.search_step(&mut recorder, search, &resident, &index, &lists, resident.points)?;
             recorder.pass("search", &[step]);
-            recorder.copy(&index.queue, 0, &back, lists.bytes(), COUNTERS);
-            recorder.copy(&lists, 0, &back, 0, lists.bytes());
+            recorder.copy(&index.queue, 0, &back, lists.requested(), COUNTERS);
+            recorder.copy(&lists, 0, &back, 0, lists.requested());
             let submitted = self.submit(recorder, Some((&back, used)), report)?;
             let mut take = |bytes: &[u8]| {
-                scatter_lists(&bytes[..lists.bytes() as usize], k, core, &loaded, out);
-                counters(&bytes[lists.bytes() as usize..])
+                scatter_lists(&bytes[..lists.requested() as usize], k, core, &loaded, out);
+                counters(&bytes[lists.requested() as usize..])
             };
             let [wide, left] = self.read(&back, used, &submitted, report, &mut take)?;
             if wide == 0 && left == 0 {
@@ -199,7 +199,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let stragglers = self.second_search(search, &resident, &index, &lists, wide, report)?;
             if wide > 0 {
                 let mut recorder = self.recorder(&resident)?;
-                recorder.copy(&lists, 0, &back, 0, lists.bytes());
+                recorder.copy(&lists, 0, &back, 0, lists.requested());
                 let submitted = self.submit(recorder, None, report)?;
                 self.read(&back, used, &submitted, report, &mut take)?;
             }

@@ -51,7 +51,7 @@ pub(crate) struct Loan<B, U: Copy> {
 
 impl<B, U: Copy> Loan<B, U> {
     /// Bytes asked for: what kernels may bind.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub(crate) fn requested(&self) -> u64 {
         self.requested
     }
 }
@@ -197,7 +197,7 @@ mod tests {
     fn classes_waste_at_most_a_sixteenth() {
         for bytes in (1..400_000u64).step_by(997).chain([1 << 30, (1 << 30) + 1, (1 << 31) - 1]) {
             let class = class_bytes(bytes);
-            assert!(class >= bytes && class % 4 == 0);
+            assert!(class >= bytes && class.is_multiple_of(4));
             assert!(bytes <= FLOOR || (class - bytes) * 16 <= bytes, "{bytes} -> {class}");
         }
     }

@@ -95,7 +95,7 @@ impl<'c> Recorder<'c> {
                         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                             buffer,
                             offset: 0,
-                            size: std::num::NonZeroU64::new(buffer.bytes()),
+                            size: std::num::NonZeroU64::new(buffer.requested()),
                         })
                     }
                 };

@@ -42,11 +42,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
     let neighborhood = args.request.neighborhood()?;
     interrupt::install();
-    let engine = args.request.engine()?;
     let progress = Progress::new();
     let start = Instant::now();
     let source = Source::load(args, &progress)?;
     let load_seconds = start.elapsed().as_secs_f64();
+    let engine = args.request.engine()?;
     let ignored = source.ignored(&args.request)?;
     let cloud = args.request.cloud(source.cloud(), ignored.as_deref());
     let set = args.request.set_for(set, &cloud)?;

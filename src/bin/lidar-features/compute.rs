@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use lidar_features::FeatureSet;
 use lidar_features::las::{ReadOptions, WriteOptions, check_output, read_with, write_with_columns};
 use serde_json::json;
 
@@ -45,9 +46,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let neighborhood = args.request.neighborhood()?;
     interrupt::install();
     let write = WriteOptions::default().overwrite_columns(args.overwrite_columns).flags(args.flags);
-    if !args.request.only_available() {
-        check_output(&args.input, &args.output, &set, &write)?;
-    }
+    // Which columns there will be may depend on the cloud; the paths do not.
+    let certain = if args.request.only_available() { &FeatureSet::default() } else { &set };
+    check_output(&args.input, &args.output, certain, &write)?;
     let engine = args.request.engine()?;
 
     let progress = Progress::new();

@@ -6,8 +6,13 @@ struct Scale {
     // What a recorded 1 counts: red, green and blue, and near-infrared.
     rgb: f32,
     nir: f32,
+    // The radius that the neighbourhood's rule gives; 0 if none.
+    radius: f32,
     // Rows of the columns, and words from one column to the next.
     stride: u32,
+    _pad0: u32,
+    _pad1: u32,
+    _pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> scale: Scale;
@@ -46,7 +51,8 @@ fn shape(row: u32) -> Shape {
     s.v2 = largest_positive(e.v2);
     s.normal = upward(e.v3);
     s.variance_z = value(row, 7u) * per_point * per_point;
-    s.radius = sqrt(value(row, 11u)) * scale.quantum;
+    s.farthest = sqrt(value(row, 11u)) * scale.quantum;
+    s.radius = select(s.farthest, scale.radius, scale.radius > 0.0);
     s.distance_sum = value(row, 12u) * scale.quantum;
     s.z_min = value(row, 13u) * scale.quantum;
     s.z_max = value(row, 14u) * scale.quantum;

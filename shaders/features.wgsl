@@ -8,6 +8,7 @@ struct Shape {
     v1: vec3<f32>,
     v2: vec3<f32>,
     normal: vec3<f32>,
+    farthest: f32,
     radius: f32,
     distance_sum: f32,
     z_min: f32,
@@ -58,7 +59,7 @@ fn feature_horizontality(s: Shape) -> f32 { return abs(s.normal.z); }
 fn feature_slope(s: Shape) -> f32 { return atan2(length(s.normal.xy), abs(s.normal.z)) * (180.0 / PI); }
 fn feature_roughness(s: Shape) -> f32 { return abs(s.plane_distance); }
 fn feature_neighbor_count(s: Shape) -> f32 { return s.n; }
-fn feature_knn_distance(s: Shape) -> f32 { return s.radius; }
+fn feature_knn_distance(s: Shape) -> f32 { return s.farthest; }
 fn feature_mean_distance(s: Shape) -> f32 { return s.distance_sum / max(s.n - 1.0, 1.0); }
 fn feature_density_3d(s: Shape) -> f32 { return s.n / (4.0 / 3.0 * PI * s.radius * s.radius * s.radius); }
 fn feature_density_surface(s: Shape) -> f32 { return s.n / (PI * s.radius * s.radius); }

@@ -21,7 +21,8 @@ struct Grid {
     rows: u32,
     // Added to every bound of a search in quanta: more than rounding moves a point against its cell.
     slack: f32,
-    _pad: u32,
+    // Largest squared distance of a member, where the rule gives a radius.
+    limit: u32,
 }
 
 // What differs between the dispatches of one kernel.

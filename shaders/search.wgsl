@@ -1,5 +1,6 @@
-// One invocation: one point of the chunk, in cell order; finds the squared distance to its k-th neighbour, then writes
-// the record of its neighbourhood's exact sums (SEARCH_RECORDS) or the sorted list of its neighbours (SEARCH_LISTS).
+// One invocation: one point of the chunk, in cell order; finds the squared distance of its farthest member, then writes
+// the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
+// (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL).
 //
 // The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
 // exactly the k-th distance are settled afterwards, by index.
@@ -30,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (position >= batch.end) {
         return;
     }
-    #if WIDE
+    #if QUEUED
     if (position >= atomicLoad(&queue[0])) {
         return;
     }
@@ -47,14 +48,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = bitcast<u32>(own.w);
     #end
 
-    #list_declare
     var steps = 0u;
     var given_up = false;
+    #if BALL
+    let last = Dist(grid.limit);
+    #else
+    #if WITHIN
+    let bound = min(FAR, Dist(grid.limit) + Dist(1));
+    #else
+    let bound = FAR;
+    #end
+    #list_declare
     var found = false;
+    // Fewer than k within the radius: all of them belong.
+    var fewer = false;
     let home = cube_index(cube_along(q, grid), grid);
     let home_cuts = cube_cuts[home];
     let home_base = cube_bases[home];
-    let home_count = cell_starts[home_base + home_cuts * home_cuts * home_cuts] - cell_starts[home_base];
+    let home_cells = home_cuts * home_cuts * home_cuts;
+    let home_count = cell_starts[home_base + home_cells] - cell_starts[home_base];
     // Radius of a disc that holds k points where the cube's points lie on a surface across it.
     var reach = REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * f32(home_count)));
     reach = clamp(reach, 1.5, REACH_LIMIT);
@@ -71,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if (given_up) {
             break;
         }
-        if (#last < FAR) {
+        if (#last < bound) {
             if (f32(#last) <= reach * reach) {
                 found = true;
                 break;
@@ -79,15 +91,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             // k points were found, not surely the nearest: all nearer ones lie within the k-th.
             reach = min(sqrt(f32(#last)) * 1.000001 + 1.0, REACH_LIMIT);
         } else {
+            #if WITHIN
+            if (bound < FAR && reach * reach >= f32(bound)) {
+                found = true;
+                fewer = true;
+                break;
+            }
+            #end
             if (reach >= REACH_LIMIT) {
                 break;
             }
             let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
             reach = min(reach * clamp(1.2 * wanted, 1.5, 4.0), REACH_LIMIT);
+            #if WITHIN
+            reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);
+            #end
         }
     }
     if (!found) {
-        #if WIDE
+        #if QUEUED
         leave(1u, row);
         #else
         if (given_up) {
@@ -98,13 +120,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         #end
         return;
     }
+    #if WITHIN
+    let last = select(#last, Dist(grid.limit), fewer);
+    #else
     let last = #last;
+    #end
+    #end
     let faces = min(q - grid.face_low, grid.face_high - q);
     if (!within_face(last, min(faces.x, min(faces.y, faces.z)))) {
         leave(1u, row);
         return;
     }
+    #if BALL
+    let reach = sqrt(f32(last)) * 1.000001 + 0.5;
+    #else
     reach = sqrt(f32(last)) * 1.000001 + 0.5;
+    #end
 
     #if LISTS
     let first = row * grid.k;
@@ -147,6 +178,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var distance_sum = vec2<u32>(0u);
     var z_min = 0x7fffffff;
     var z_max = -0x7fffffff;
+    var farthest = last;
+    #if BALL
+    farthest = Dist(0);
+    #end
+    #if WITHIN
+    farthest = select(last, Dist(0), fewer);
+    #end
     // Of the points at exactly the k-th distance those up to this index belong.
     var cut = NO_NEIGHBOR;
     for (var round = 0u; round < 2u; round += 1u) {
@@ -167,12 +205,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             squares = add_squares(squares, o);
             z_min = min(z_min, o.z);
             z_max = max(z_max, o.z);
+            farthest = max(farthest, d);
             #if DISTANCE_SUM
             distance_sum = add64(distance_sum, vec2<u32>(fixed_sqrt(dist_to_u32(d)), 0u));
             #end
         }
         #end
-        if (count == grid.k || given_up) {
+        #if BALL
+        break;
+        #else
+        if (count == grid.k || fewer || given_up) {
             break;
         }
         // Too many at the k-th distance: find the index of the last one that belongs, four at a time.
@@ -197,11 +239,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             wanted -= taken;
             above = cut + 1u;
         }
+        #end
     }
-    if (given_up || count != grid.k) {
+    #if BALL
+    let complete = !given_up;
+    #else
+    let complete = !given_up && (fewer || count == grid.k);
+    #end
+    if (!complete) {
         leave(1u, row);
         return;
     }
-    write_record(row, count, sum, squares, dist_to_u32(last), distance_sum, z_min, z_max);
+    write_record(row, count, sum, squares, dist_to_u32(farthest), distance_sum, z_min, z_max);
     #end
 }

@@ -146,6 +146,7 @@ impl Engine {
                 }
                 let mut raw = strategy.features(job, &computed, report)?;
                 flag_dark(&mut raw.flags, &job.attributes);
+                flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
                 if let Orientation::Viewpoint(at) = options.orientation {
                     report.time("orient", || orient::turn(&computed, job.lattice, at, &mut raw));
                 }
@@ -309,6 +310,19 @@ impl FeatureSet {
         let kept = self.iter().filter(|feature| left_out.iter().all(|(out, _)| out != feature));
         (kept.collect(), left_out)
     }
+}
+
+/// Marks neighbourhoods without extent where the farthest member gives the radius. Backends need not look for the plane
+/// when no feature is about it: its flag is kept only where one is, so that flags agree.
+fn flag_no_radius(flags: &mut [u32], neighborhood: Neighborhood, with_plane: bool) {
+    let has_radius = matches!(neighborhood, Neighborhood::Radius { .. });
+    let keep = if with_plane { u32::MAX } else { !Flags::NO_PLANE.0 };
+    flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| {
+        *flags &= keep;
+        if !has_radius && *flags & Flags::IDENTICAL.0 != 0 {
+            *flags |= Flags::NO_RADIUS.0;
+        }
+    });
 }
 
 /// Marks points whose red and near-infrared are both zero: NDVI has no value there.

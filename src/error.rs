@@ -56,6 +56,12 @@ pub enum Error {
     /// A neighbourhood that holds no point.
     #[error("k = 0: a neighbourhood needs at least one point")]
     ZeroNeighbors,
+    /// A radius that is not a positive, finite number.
+    #[error("radius {0} is not a positive finite number")]
+    InvalidRadius(f64),
+    /// What was asked for cannot be computed on a GPU.
+    #[error("not on the GPU: {0}")]
+    NotOnGpu(&'static str),
     /// A feature needs an input that the cloud lacks.
     #[error("{}", missing_inputs(.0))]
     MissingInputs(Vec<(Feature, &'static str)>),

@@ -3,12 +3,13 @@
 use std::num::NonZeroU32;
 
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 
 /// Which points belong to a point's neighbourhood.
 ///
 /// Neighbours are ordered by (squared distance, index in the cloud). The query is a point of the cloud and
 /// counts; where more than `k` points share its place, the `k` of lowest index are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Neighborhood {
     /// The `k` nearest points, the query among them. A cloud of fewer points gives them all.
@@ -16,6 +17,31 @@ pub enum Neighborhood {
         /// How many.
         k: NonZeroU32,
     },
+    /// All points within a distance, the query among them. Exact, whatever their number.
+    Radius {
+        /// The distance, in the cloud's unit, inclusive.
+        radius: f64,
+    },
+    /// The `k` nearest of the points within a distance, the query among them.
+    KnnWithin {
+        /// How many at most.
+        k: NonZeroU32,
+        /// The distance, in the cloud's unit, inclusive.
+        radius: f64,
+    },
+}
+
+/// A neighbourhood in quanta, for one cloud.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rule {
+    /// Members at most.
+    pub(crate) k: usize,
+    /// Whether `k` cuts: if not, all points within `limit` are members.
+    pub(crate) cuts: bool,
+    /// Largest squared distance of a member, in quanta².
+    pub(crate) limit: Option<u64>,
+    /// The radius that densities are about, if it is given and not that of the farthest member.
+    pub(crate) radius: Option<f64>,
 }
 
 impl Neighborhood {
@@ -27,12 +53,48 @@ impl Neighborhood {
         Ok(Self::Knn { k: NonZeroU32::new(k).ok_or(Error::ZeroNeighbors)? })
     }
 
-    /// Members of the neighbourhood in a cloud of `n` points.
-    pub(crate) fn members(self, n: usize) -> usize {
+    /// All points within `radius`, the query counted.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRadius`] unless `radius` is positive and finite.
+    pub fn radius(radius: f64) -> Result<Self> {
+        Ok(Self::Radius { radius: checked_radius(radius)? })
+    }
+
+    /// The `k` nearest points within `radius`, the query counted.
+    ///
+    /// # Errors
+    /// [`Error::ZeroNeighbors`] if `k` is 0, [`Error::InvalidRadius`] unless `radius` is positive and finite.
+    pub fn knn_within(k: u32, radius: f64) -> Result<Self> {
+        let k = NonZeroU32::new(k).ok_or(Error::ZeroNeighbors)?;
+        Ok(Self::KnnWithin { k, radius: checked_radius(radius)? })
+    }
+
+    /// The rule in quanta of a cloud of `n` points.
+    pub(crate) fn rule(self, n: usize, frame: &Frame) -> Rule {
+        let nearest = |k: NonZeroU32| (k.get() as usize).min(n);
+        let limit = |radius: f64| Some(limit_sq(radius / frame.quantum()));
         match self {
-            Self::Knn { k } => (k.get() as usize).min(n),
+            Self::Knn { k } => Rule { k: nearest(k), cuts: true, limit: None, radius: None },
+            Self::KnnWithin { k, radius } => {
+                Rule { k: nearest(k), cuts: true, limit: limit(radius), radius: None }
+            }
+            Self::Radius { radius } => Rule { k: n, cuts: false, limit: limit(radius), radius: Some(radius) },
         }
     }
+}
+
+fn checked_radius(radius: f64) -> Result<f64> {
+    if radius.is_finite() && radius > 0.0 { Ok(radius) } else { Err(Error::InvalidRadius(radius)) }
+}
+
+/// Largest integer squared distance within a radius given in quanta. A radius within 1e-9 of a whole number is that number:
+/// 0.3 / 0.01 is not 30 in f64.
+fn limit_sq(quanta: f64) -> u64 {
+    let whole = quanta.round();
+    let quanta = if (quanta - whole).abs() <= 1e-9 * whole.max(1.0) { whole } else { quanta };
+    // Beyond 2^26 the square is rounded; casts saturate.
+    if quanta == whole && whole < 4e9 { (whole as u64).pow(2) } else { (quanta * quanta).floor() as u64 }
 }
 
 /// Neighbour lists of every point, in compressed rows.
@@ -66,5 +128,19 @@ impl Neighbors {
     pub fn row(&self, i: usize) -> (&[u32], &[u64]) {
         let range = self.offsets[i]..self.offsets[i + 1];
         (&self.indices[range.clone()], &self.dist_sq[range])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn radii_that_are_whole_but_for_rounding_are_whole() {
+        assert_eq!(limit_sq(0.3 / 0.01), 900);
+        assert_eq!(limit_sq(2.5), 6);
+        assert_eq!(limit_sq(f64::from(u32::MAX)), u64::from(u32::MAX).pow(2));
+        assert_eq!(limit_sq(1e300), u64::MAX);
+        assert!(Neighborhood::radius(0.0).is_err() && Neighborhood::radius(f64::NAN).is_err());
     }
 }

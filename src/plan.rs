@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::cloud::Lattice;
+use crate::neighborhood::Rule;
 
 /// Widest chunk, halo included: local coordinates are exact in f32 up to 2^24 quanta.
 const MAX_WIDTH: i64 = 1 << 24;
@@ -73,10 +74,10 @@ impl Members {
 }
 
 impl Plan {
-    /// Cuts a cloud so that no chunk loads more than `capacity` points, for neighbourhoods of `k`.
+    /// Cuts a cloud so that no chunk loads more than `capacity` points, for neighbourhoods by `rule`.
     ///
     /// `core` bounds the core points of a chunk where the caller asks for that.
-    pub(crate) fn new(lattice: &Lattice<'_>, k: usize, capacity: usize, core: Option<usize>) -> Self {
+    pub(crate) fn new(lattice: &Lattice<'_>, rule: Rule, capacity: usize, core: Option<usize>) -> Self {
         let n = lattice.len();
         let width = (0..3).map(|a| i64::from(lattice.max[a]) - i64::from(lattice.min[a])).max().unwrap_or(0);
         let whole = Chunk { start: 0, end: n, min: lattice.min, max: lattice.max, crowd: false, margin: 0 };
@@ -88,7 +89,7 @@ impl Plan {
         let mut order: Vec<u32> = (0..n as u32).collect();
         let mut chunks = cut(lattice, &mut order, 0, most);
         for chunk in &mut chunks {
-            chunk.margin = margin(chunk, k);
+            chunk.margin = margin(chunk, rule);
         }
         Self { order, chunks, capacity }
     }
@@ -104,7 +105,7 @@ impl Plan {
 
     /// Gathers a chunk's core and halo. A halo that does not fit is narrowed: its queries then fail to certify
     /// themselves and are counted as stragglers, which is slow but right.
-    pub(crate) fn load(&self, lattice: &Lattice<'_>, chunk: &Chunk, k: usize) -> Loaded {
+    pub(crate) fn load(&self, lattice: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> Loaded {
         let Some(core) = self.core(chunk) else {
             return Loaded {
                 members: Members::All(lattice.len()),
@@ -119,7 +120,7 @@ impl Plan {
         let (low, high, halo) = loop {
             let low: [i64; 3] = std::array::from_fn(|a| i64::from(chunk.min[a]) - margin);
             let high: [i64; 3] = std::array::from_fn(|a| i64::from(chunk.max[a]) + margin);
-            let halo = self.inside(lattice, chunk, low, high, k);
+            let halo = self.inside(lattice, chunk, low, high, rule);
             if core.len() + halo.len() <= self.capacity || margin == 0 {
                 break (low, high, halo);
             }
@@ -150,14 +151,14 @@ impl Plan {
         }
     }
 
-    /// Points of other chunks in a closed box. Of a crowd the first `k` are enough: they are all at one place.
+    /// Points of other chunks in a closed box. Of a crowd the first `k` are enough where `k` cuts: they are all at one place.
     fn inside(
         &self,
         lattice: &Lattice<'_>,
         own: &Chunk,
         low: [i64; 3],
         high: [i64; 3],
-        k: usize,
+        rule: Rule,
     ) -> Vec<u32> {
         self.chunks
             .par_iter()
@@ -166,7 +167,8 @@ impl Plan {
                 (0..3).all(|a| i64::from(other.min[a]) <= high[a] && i64::from(other.max[a]) >= low[a])
             })
             .flat_map_iter(|other| {
-                let end = if other.crowd { other.end.min(other.start + k) } else { other.end };
+                let end =
+                    if other.crowd && rule.cuts { other.end.min(other.start + rule.k) } else { other.end };
                 self.order[other.start..end].iter().copied().filter(|&i| {
                     let p = lattice.points[i as usize];
                     (0..3).all(|a| (low[a]..=high[a]).contains(&i64::from(p[a])))
@@ -226,16 +228,21 @@ fn partition(order: &mut [u32], first: impl Fn(&u32) -> bool) -> usize {
     split
 }
 
-/// Several times the k-th distance at the chunk's mean density, on a surface and in a volume.
-fn margin(chunk: &Chunk, k: usize) -> i64 {
+/// Several times the k-th distance at the chunk's mean density, on a surface and in a volume; no more than the radius.
+fn margin(chunk: &Chunk, rule: Rule) -> i64 {
+    // Cores are at most half as wide as a chunk may be.
+    let most = MAX_WIDTH / 4 - 1;
+    let radius = rule.limit.map_or(most, |limit| i64::try_from(limit.isqrt() + 1).unwrap_or(most).min(most));
+    if !rule.cuts {
+        return radius;
+    }
     let mut e: [f64; 3] = std::array::from_fn(|a| f64::from(chunk.max[a]) - f64::from(chunk.min[a]) + 1.0);
     e.sort_by(|a, b| b.total_cmp(a));
-    let (n, k) = ((chunk.end - chunk.start) as f64, k as f64);
+    let (n, k) = ((chunk.end - chunk.start) as f64, rule.k as f64);
     let surface = (k * e[0] * e[1] / (std::f64::consts::PI * n)).sqrt();
     let volume = (0.75 * k * e[0] * e[1] * e[2] / (std::f64::consts::PI * n)).cbrt();
     let wanted = (3.0 * surface).max(1.5 * volume).ceil() as i64 + 8;
-    // Cores are at most half as wide as a chunk may be.
-    wanted.min(MAX_WIDTH / 4 - 1)
+    wanted.min(radius)
 }
 
 #[cfg(test)]
@@ -243,6 +250,10 @@ mod tests {
     use super::*;
     use crate::frame::Frame;
     use std::borrow::Cow;
+
+    fn nearest(k: usize) -> Rule {
+        Rule { k, cuts: true, limit: None, radius: None }
+    }
 
     fn lattice(points: Vec<[i32; 3]>) -> Lattice<'static> {
         Lattice::new(Cow::Owned(points), Frame::new([0.0; 3], 0.01).unwrap()).unwrap()
@@ -260,11 +271,11 @@ mod tests {
     #[test]
     fn every_point_is_core_once_and_halos_are_complete() {
         let cloud = lattice(scattered(5000, 4000));
-        let plan = Plan::new(&cloud, 10, 1200, None);
+        let plan = Plan::new(&cloud, nearest(10), 1200, None);
         assert!(plan.chunks().len() > 8);
         let mut seen = vec![0; cloud.len()];
         for chunk in plan.chunks() {
-            let loaded = plan.load(&cloud, chunk, 10);
+            let loaded = plan.load(&cloud, chunk, nearest(10));
             assert!(loaded.members.len() <= 1200 && !chunk.crowd);
             let rows = loaded.rows.as_ref().unwrap();
             let core = plan.core(chunk).unwrap();
@@ -291,9 +302,9 @@ mod tests {
         points.extend(scattered(500, 100));
         points.push([1 << 29, 0, 0]);
         let cloud = lattice(points);
-        let plan = Plan::new(&cloud, 5, 1000, None);
+        let plan = Plan::new(&cloud, nearest(5), 1000, None);
         for chunk in plan.chunks() {
-            let loaded = plan.load(&cloud, chunk, 5);
+            let loaded = plan.load(&cloud, chunk, nearest(5));
             let width = (0..3).map(|a| i64::from(loaded.max[a]) - i64::from(loaded.min[a])).max().unwrap();
             assert!(width < MAX_WIDTH);
             assert!(chunk.crowd || loaded.members.len() <= 1000);
@@ -304,8 +315,8 @@ mod tests {
     #[test]
     fn a_cloud_that_fits_is_one_chunk() {
         let cloud = lattice(scattered(100, 1000));
-        let plan = Plan::new(&cloud, 5, 100, None);
+        let plan = Plan::new(&cloud, nearest(5), 100, None);
         assert_eq!(plan.chunks().len(), 1);
-        assert!(plan.load(&cloud, &plan.chunks()[0], 5).rows.is_none());
+        assert!(plan.load(&cloud, &plan.chunks()[0], nearest(5)).rows.is_none());
     }
 }

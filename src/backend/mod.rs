@@ -7,7 +7,7 @@ use crate::cloud::Lattice;
 use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::features::{Attributes, FeatureSet};
-use crate::neighborhood::{Neighborhood, Neighbors};
+use crate::neighborhood::{Neighborhood, Neighbors, Rule};
 use crate::report::Report;
 
 /// One cloud, ready to compute on: at least one point, every input of the request there.
@@ -16,6 +16,13 @@ pub(crate) struct Job<'a> {
     pub(crate) lattice: &'a Lattice<'a>,
     pub(crate) attributes: PointAttributes<'a>,
     pub(crate) neighborhood: Neighborhood,
+}
+
+impl Job<'_> {
+    /// The neighbourhood in the cloud's quanta.
+    pub(crate) fn rule(&self) -> Rule {
+        self.neighborhood.rule(self.lattice.len(), &self.lattice.frame)
+    }
 }
 
 /// Computes jobs. Implementations agree on neighbours to the bit, on columns within the catalogue's tolerances.

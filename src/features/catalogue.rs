@@ -4,7 +4,8 @@
 //! `shaders/features.wgsl`. Enum, docs, listings, LAS names and tests follow from the row.
 //!
 //! Notation: N is the neighbourhood, the query included, n its size; λ1 ≥ λ2 ≥ λ3 and v1, v2, v3 the eigenvalues and
-//! vectors of the covariance (÷ n); Σ their sum; ej = λj/Σ; r the distance to the farthest member.
+//! vectors of the covariance (÷ n); Σ their sum; ej = λj/Σ; r the radius, or the distance to
+//! the farthest member where none is given.
 
 use super::formulas::Shape;
 use super::{Flags, Input, Row, Tolerance};
@@ -109,14 +110,14 @@ catalogue! {
         [Flags::NO_PLANE => NAN]; []; |s: &Shape| s.plane_distance.abs();
     NeighborCount "neighbor_count" "count" (1.0, INF); "n, the query counted"; "jakteristics number_of_neighbors"; XYZ; Exact;
         []; []; |s: &Shape| s.n;
-    KnnDistance "knn_distance" "m" (0.0, INF); "r, distance to the farthest member"; "PDAL nndistance kth; Weinmann 2015"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.radius;
+    KnnDistance "knn_distance" "m" (0.0, INF); "distance to the farthest member"; "PDAL nndistance kth; Weinmann 2015"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| s.farthest;
     MeanDistance "mean_distance" "m" (0.0, INF); "mean distance to the members but the query"; "PDAL nndistance avg"; XYZ; OfRadius(8e-6);
         []; []; |s: &Shape| s.distance_sum / (s.n - 1.0).max(1.0);
     Density3d "density_3d" "1/m³" (0.0, INF); "n/(4/3 π r³)"; "Weinmann 2015 (k excludes the query there); CloudCompare volume density"; XYZ; Relative(5e-6);
-        [IDENTICAL => NAN]; []; |s: &Shape| s.n / (4.0 / 3.0 * std::f64::consts::PI * s.radius.powi(3));
+        [Flags::NO_RADIUS => NAN]; []; |s: &Shape| s.n / (4.0 / 3.0 * std::f64::consts::PI * s.radius.powi(3));
     DensitySurface "density_surface" "1/m²" (0.0, INF); "n/(π r²)"; "CloudCompare surface density"; XYZ; Relative(5e-6);
-        [IDENTICAL => NAN]; []; |s: &Shape| s.n / (std::f64::consts::PI * s.radius.powi(2));
+        [Flags::NO_RADIUS => NAN]; []; |s: &Shape| s.n / (std::f64::consts::PI * s.radius.powi(2));
     VerticalStd "vertical_std" "m" (0.0, INF); "standard deviation of z in N (÷ n)"; "Weinmann 2015"; XYZ; OfRadius(2e-6);
         []; []; |s: &Shape| s.variance_z.sqrt();
     VerticalRange "vertical_range" "m" (0.0, INF); "max z − min z in N"; "Weinmann 2015; Hackel 2016"; XYZ; Relative(5e-7);

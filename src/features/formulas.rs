@@ -22,6 +22,8 @@ pub(crate) struct Shape {
     /// Unit eigenvectors, oriented as the catalogue says; the third is the normal.
     pub(crate) vectors: [DVec3; 3],
     /// Distance to the farthest member.
+    pub(crate) farthest: f64,
+    /// The radius that was given, else the same.
     pub(crate) radius: f64,
     pub(crate) distance_sum: f64,
     /// Lowest and highest member, against the query.
@@ -34,7 +36,15 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub(crate) fn new(m: &Moments, quantum: f64, attributes: Attributes, with_plane: bool) -> Self {
+    /// `radius` is the one that the neighbourhood's rule gives, if any.
+    pub(crate) fn new(
+        m: &Moments,
+        quantum: f64,
+        radius: Option<f64>,
+        attributes: Attributes,
+        with_plane: bool,
+    ) -> Self {
+        let farthest = (m.radius_sq as f64).sqrt() * quantum;
         let n = f64::from(m.n);
         let to_covariance = |scatter: [i128; 6], n: f64| scatter.map(|v| to_f64(v) * (quantum / n).powi(2));
         let covariance = to_covariance(m.scatter(), n);
@@ -50,7 +60,8 @@ impl Shape {
             n,
             lambda,
             vectors: [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])],
-            radius: (m.radius_sq as f64).sqrt() * quantum,
+            farthest,
+            radius: radius.unwrap_or(farthest),
             distance_sum: m.distance_sum as f64 / 65536.0 * quantum,
             z_min: m.z_min as f64 * quantum,
             z_max: m.z_max as f64 * quantum,

@@ -136,6 +136,8 @@ impl Flags {
     pub const NO_PLANE: Self = Self(1 << 3);
     /// Red and near-infrared are both zero.
     pub const DARK: Self = Self(1 << 4);
+    /// The farthest member is at the query's place, and no radius was given: nothing to divide by.
+    pub const NO_RADIUS: Self = Self(1 << 5);
     /// The point is left out of neighbourhoods ([`PointCloud::ignoring`](crate::PointCloud::ignoring)): all its
     /// features are undefined.
     pub const LEFT_OUT: Self = Self(1 << 16);
@@ -145,8 +147,17 @@ impl Flags {
         (Self::FEW, "few", "fewer than three members"),
         (Self::IDENTICAL, "identical", "all members at one place"),
         (Self::COLLINEAR, "collinear", "all members on one line"),
-        (Self::NO_PLANE, "no_plane", "the members without the query span no plane"),
+        (
+            Self::NO_PLANE,
+            "no_plane",
+            "the members without the query span no plane; set only if a feature is about that plane",
+        ),
         (Self::DARK, "dark", "red and near-infrared are both zero"),
+        (
+            Self::NO_RADIUS,
+            "no_radius",
+            "the farthest member is at the query's place, and no radius was given",
+        ),
         (
             Self::LEFT_OUT,
             "left_out",
@@ -335,7 +346,7 @@ mod tests {
             assert!(flag.0.is_power_of_two() && all & flag.0 == 0, "{name}");
             all | flag.0
         });
-        assert_eq!(all, 0x1_001f, "a new flag belongs into the table");
+        assert_eq!(all, 0x1_003f, "a new flag belongs into the table");
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub fn flags(local: &Local, dark: bool) -> u32 {
         | flag(local.collinear, Flags::COLLINEAR)
         | flag(local.no_plane, Flags::NO_PLANE)
         | flag(dark, Flags::DARK)
+        | flag(local.identical, Flags::NO_RADIUS)
 }
 
 /// Value of a feature by the catalogue, degenerate neighbourhoods included; `None` for one that the oracle does

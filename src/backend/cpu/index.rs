@@ -9,6 +9,7 @@ use super::sites::Sites;
 use crate::cloud::{Lattice, dist_sq};
 use crate::error::{Error, Result};
 use crate::moments::Moments;
+use crate::neighborhood::Rule;
 
 /// Sites fetched beyond those that could be needed, so that a tie at the cut seldom takes a second search.
 const SPARE: usize = 3;
@@ -54,12 +55,13 @@ impl<'a> CpuIndex<'a> {
     /// (squared distance, index) each.
     pub(crate) fn neighbors_of(&self, points: &[u32], k: usize) -> Batch<(u64, u32)> {
         let members = k.min(self.lattice.len());
-        self.batch(points, members, |search, site, row| row.copy_from_slice(search.neighbors(site, k)))
+        let rule = Rule { k: members, cuts: true, limit: None, radius: None };
+        self.batch(points, members, |search, site, row| row.copy_from_slice(search.neighbors(site, rule)))
     }
 
     /// Moments of the given points' neighbourhoods, each site searched once, in parallel; rows of one.
-    pub(crate) fn moments_of(&self, points: &[u32], k: usize) -> Batch<Moments> {
-        self.batch(points, 1, |search, site, row| row[0] = search.moments(site, k))
+    pub(crate) fn moments_of(&self, points: &[u32], rule: Rule) -> Batch<Moments> {
+        self.batch(points, 1, |search, site, row| row[0] = search.moments(site, rule))
     }
 
     fn batch<T, F>(&self, points: &[u32], row_len: usize, answer: F) -> Batch<T>
@@ -120,8 +122,39 @@ impl<'i> Search<'i> {
         Self { index, near: Vec::new(), found: Vec::new(), offsets: Vec::new() }
     }
 
-    /// The `min(k, n)` points nearest to a site, as (squared distance, index) in that order.
-    pub(super) fn neighbors(&mut self, site: u32, k: usize) -> &[(u64, u32)] {
+    /// The members of a site's neighbourhood, as (squared distance, index) in that order.
+    pub(super) fn neighbors(&mut self, site: u32, rule: Rule) -> &[(u64, u32)] {
+        let k = rule.k;
+        if let (false, Some(limit)) = (rule.cuts, rule.limit) {
+            return self.within(site, limit);
+        }
+        self.nearest(site, k);
+        if let Some(limit) = rule.limit {
+            self.found.truncate(self.found.partition_point(|found| found.0 <= limit));
+        }
+        &self.found
+    }
+
+    /// Every point within a squared distance of a site.
+    fn within(&mut self, site: u32, limit: u64) -> &[(u64, u32)] {
+        let CpuIndex { sites, tree, .. } = self.index;
+        let center = sites.places()[site as usize];
+        self.found.clear();
+        tree.query(&turned(center))
+            .within::<SquaredEuclidean<f64>>(radius_sq_around(limit))
+            .unsorted()
+            .visit(|item| {
+                let d = dist_sq(center, sites.places()[item.item as usize]);
+                if d <= limit {
+                    self.found.extend(sites.points(item.item).iter().map(|&i| (d, i)));
+                }
+            });
+        self.found.sort_unstable();
+        &self.found
+    }
+
+    /// The `min(k, n)` points nearest to a site.
+    fn nearest(&mut self, site: u32, k: usize) -> &[(u64, u32)] {
         let index = self.index;
         self.found.clear();
         let own = index.sites.points(site);
@@ -140,8 +173,8 @@ impl<'i> Search<'i> {
     }
 
     /// Sums over the neighbourhood of a site.
-    pub(super) fn moments(&mut self, site: u32, k: usize) -> Moments {
-        self.neighbors(site, k);
+    pub(super) fn moments(&mut self, site: u32, rule: Rule) -> Moments {
+        self.neighbors(site, rule);
         let center = self.index.sites.places()[site as usize];
         self.offsets.clear();
         self.offsets.extend(self.found.iter().map(|&(_, i)| {
@@ -220,7 +253,8 @@ mod tests {
         // Each point twice: repeats must not disturb the rows.
         let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
         let lists = index.neighbors_of(&asked, k);
-        let moments = index.moments_of(&asked, k);
+        let rule = Rule { k: k.min(points.len()), cuts: true, limit: None, radius: None };
+        let moments = index.moments_of(&asked, rule);
         assert_eq!(lists.rows.len(), index.sites().len() * lists.row_len);
         for (at, &i) in asked.iter().enumerate() {
             let query = points[i as usize];

@@ -4,6 +4,7 @@
 //! then written to every point there.
 
 mod index;
+pub(crate) mod scan;
 mod sites;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -15,7 +16,7 @@ use self::index::{SITES_PER_TASK, Search};
 use super::{Job, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
-use crate::features::{Attributes, FeatureSet, Flags, Input, Row, Shape};
+use crate::features::{Attributes, FeatureSet, Input, Row, Shape};
 use crate::moments::Moments;
 use crate::neighborhood::Neighbors;
 use crate::report::Report;
@@ -43,7 +44,7 @@ impl Strategy for Cpu {
 /// Features of what each point itself carries: no neighbour is looked for.
 fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
     let n = job.lattice.len();
-    let shape = Shape::new(&Moments { n: 1, ..Moments::default() }, 1.0, Attributes::default(), false);
+    let shape = Shape::new(&Moments { n: 1, ..Moments::default() }, 1.0, None, Attributes::default(), false);
     let column = |row: &Row| {
         (0..n)
             .into_par_iter()
@@ -59,18 +60,18 @@ fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
 
 fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> RawColumns {
     let n = job.lattice.len();
-    let k = job.neighborhood.members(n);
+    let rule = job.rule();
     let quantum = job.lattice.frame.quantum();
     let rows: Vec<&Row> = set.iter().map(|f| f.row()).collect();
-    let with_plane = rows.iter().flat_map(|row| row.rules).any(|rule| rule.0.intersects(Flags::NO_PLANE));
+    let with_plane = set.needs_plane();
     // Sites write to the points they hold, which lie anywhere in the columns: relaxed atomics cost a plain store.
     let values: Vec<_> = rows.iter().map(|_| zeros(n)).collect();
     let flags = zeros(n);
     let of_place = |column: &usize| rows[*column].inputs == [Input::Xyz];
     let (shared, own): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(of_place);
     each_site(index, |search, site| {
-        let moments = search.moments(site, k);
-        let mut shape = Shape::new(&moments, quantum, Attributes::default(), with_plane);
+        let moments = search.moments(site, rule);
+        let mut shape = Shape::new(&moments, quantum, rule.radius, Attributes::default(), with_plane);
         let points = index.sites().points(site);
         for &column in &shared {
             let value = ((rows[column].cpu)(&shape) as f32).to_bits();
@@ -98,13 +99,29 @@ fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> Ra
 
 fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
     let n = job.lattice.len();
-    let k = job.neighborhood.members(n);
-    let indices = zeros(n * k);
-    let dist_sq: Vec<AtomicU64> = (0..n * k).into_par_iter().map(|_| AtomicU64::new(0)).collect();
+    let rule = job.rule();
+    let lengths = zeros(n);
+    if rule.limit.is_some() {
+        each_site(index, |search, site| {
+            let found = search.neighbors(site, rule).len() as u32;
+            index.sites().points(site).iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
+        });
+    } else {
+        lengths.iter().for_each(|length| length.store(rule.k as u32, Relaxed));
+    }
+    let mut offsets = Vec::with_capacity(n + 1);
+    offsets.push(0);
+    offsets.extend(lengths.iter().scan(0, |end, length| {
+        *end += length.load(Relaxed) as usize;
+        Some(*end)
+    }));
+    let total = offsets[n];
+    let indices = zeros(total);
+    let dist_sq: Vec<AtomicU64> = (0..total).into_par_iter().map(|_| AtomicU64::new(0)).collect();
     each_site(index, |search, site| {
-        let found = search.neighbors(site, k);
+        let found = search.neighbors(site, rule);
         for &i in index.sites().points(site) {
-            let row = i as usize * k..(i as usize + 1) * k;
+            let row = offsets[i as usize]..offsets[i as usize + 1];
             for ((index, dist_sq), &(d, j)) in indices[row.clone()].iter().zip(&dist_sq[row]).zip(found) {
                 index.store(j, Relaxed);
                 dist_sq.store(d, Relaxed);
@@ -112,7 +129,7 @@ fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
         }
     });
     Neighbors {
-        offsets: (0..=n).map(|i| i * k).collect(),
+        offsets,
         indices: indices.into_iter().map(AtomicU32::into_inner).collect(),
         dist_sq: dist_sq.into_iter().map(AtomicU64::into_inner).collect(),
     }

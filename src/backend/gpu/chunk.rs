@@ -10,17 +10,19 @@ use super::layout::{self, Grid, Scale};
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
 use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
-use super::{Context, LazyIndex, MAX_KERNEL_K, readback, upload};
+use super::{Context, LazyIndex, readback, upload};
 use crate::backend::Job;
-use crate::backend::cpu::CpuIndex;
+use crate::backend::cpu::{CpuIndex, scan};
 use crate::columns::RawColumns;
-use crate::error::{Error, Result};
-use crate::neighborhood::Neighbors;
+use crate::error::Result;
+use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{Chunk, Loaded, Plan};
 use crate::report::Report;
 
 /// Points that a coarse cube holds on average.
 const POINTS_PER_CUBE: u64 = 48;
+/// Neighbourhood whose half a fine cell holds, where the rule is a radius.
+const BALL_K: u32 = 16;
 /// Queries of one dispatch on hardware.
 const QUERIES: u32 = 1 << 20;
 /// Queries of one dispatch where the host's cores compute.
@@ -79,32 +81,33 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Self { context, workers, job, index }
     }
 
-    /// Fills the columns of a chunk's core points; `k` is `None` if no feature needs neighbours.
+    /// Fills the columns of a chunk's core points; `rule` is `None` if no feature needs neighbours.
     pub(crate) fn features(
         &self,
         plan: &Plan,
         chunk: &Chunk,
         kernel: &Evaluate,
-        k: Option<usize>,
+        rule: Option<Rule>,
         out: &mut RawColumns,
         report: &mut Report,
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
         let core = plan.core(chunk);
-        let resident = self.upload(&loaded, core, k.unwrap_or(1), kernel.color, report)?;
+        let resident = self.upload(&loaded, core, kernel.color, report)?;
         let rows = u64::from(resident.rows);
         let records = self.storage(rows * u64::from(kernel.needs.record_words()) * 4, "records")?;
         let columns = self.storage(rows * (kernel.features.len() as u64 + 1) * 4, "columns")?;
         let used = columns.requested() + COUNTERS;
         let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
-        let searches = k.filter(|k| *k <= MAX_KERNEL_K && !chunk.crowd);
+        let search = rule
+            .filter(|_| !chunk.crowd)
+            .and_then(|rule| Search::first(rule, resident.halo, Output::Records(kernel.needs)));
 
         let mut recorder = self.recorder(&resident)?;
         self.record_upload(&mut recorder, &resident);
-        let index = match searches {
-            Some(k) => {
+        let index = match search {
+            Some(search) => {
                 let index = self.record_index(&mut recorder, &resident)?;
-                let search = search_kernel(&resident, k, false, Output::Records(kernel.needs));
                 let step =
                     self.search_step(&mut recorder, search, &resident, &index, &records, resident.points)?;
                 recorder.pass("search", &[step]);
@@ -128,17 +131,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         })?;
 
         // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
-        let mut stragglers = match (counters, k) {
-            (Some([wide, narrow_left]), Some(k)) if wide > 0 || narrow_left > 0 => {
-                let index = index.as_ref().ok_or_else(unreachable_state)?;
-                let search = search_kernel(&resident, k, true, Output::Records(kernel.needs));
-                self.second_search(search, &resident, index, &records, wide, report)?
+        let stragglers: Vec<u32> = match (search, &index, counters) {
+            (Some(search), Some(index), Some([wide, left])) if wide > 0 || left > 0 => {
+                self.second_search(search.second(), &resident, index, &records, wide, report)?
             }
+            (None, ..) if rule.is_some() => (0..resident.rows).collect(),
             _ => Vec::new(),
         };
-        if searches.is_none() && k.is_some() {
-            stragglers = (0..resident.rows).collect();
-        }
         let again = counters.is_some_and(|c| c[0] > 0) || !stragglers.is_empty();
         if !again {
             return Ok(());
@@ -146,8 +145,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report.stragglers += stragglers.len();
         let mut recorder = self.recorder(&resident)?;
         let mut held = Vec::new();
-        if let (false, Some(k)) = (stragglers.is_empty(), k) {
-            held = self.place_records(&mut recorder, &stragglers, core, k, kernel.needs, &records, report)?;
+        if let (false, Some(rule)) = (stragglers.is_empty(), rule) {
+            held =
+                self.place_records(&mut recorder, &stragglers, core, rule, kernel.needs, &records, report)?;
         }
         let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
         recorder.pass("features", &[step]);
@@ -171,17 +171,17 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     ) -> Result<()> {
         let core = plan.core(chunk);
         let loaded = self.load(plan, chunk, report);
-        let stragglers: Vec<u32> = if k > MAX_KERNEL_K || chunk.crowd {
-            (0..core.map_or(loaded.members.len(), <[u32]>::len) as u32).collect()
-        } else {
-            let resident = self.upload(&loaded, core, k, false, report)?;
+        // Lists are cut at a radius afterwards.
+        let rule = Rule { limit: None, ..self.job.rule() };
+        let search = Search::first(rule, loaded.rows.is_some(), Output::Lists).filter(|_| !chunk.crowd);
+        let stragglers: Vec<u32> = if let Some(search) = search {
+            let resident = self.upload(&loaded, core, false, report)?;
             let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
             let used = lists.requested() + COUNTERS;
             let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
             let mut recorder = self.recorder(&resident)?;
             self.record_upload(&mut recorder, &resident);
             let index = self.record_index(&mut recorder, &resident)?;
-            let search = search_kernel(&resident, k, false, Output::Lists);
             let step = self.search_step(&mut recorder, search, &resident, &index, &lists, resident.points)?;
             recorder.pass("search", &[step]);
             recorder.copy(&index.queue, 0, &back, lists.requested(), COUNTERS);
@@ -195,8 +195,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             if wide == 0 && left == 0 {
                 return Ok(());
             }
-            let search = search_kernel(&resident, k, true, Output::Lists);
-            let stragglers = self.second_search(search, &resident, &index, &lists, wide, report)?;
+            let stragglers = self.second_search(search.second(), &resident, &index, &lists, wide, report)?;
             if wide > 0 {
                 let mut recorder = self.recorder(&resident)?;
                 recorder.copy(&lists, 0, &back, 0, lists.requested());
@@ -204,23 +203,31 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 self.read(&back, used, &submitted, report, &mut take)?;
             }
             stragglers
+        } else {
+            (0..core.map_or(loaded.members.len(), <[u32]>::len) as u32).collect()
         };
         report.stragglers += stragglers.len();
         let points: Vec<u32> = stragglers.iter().map(|&row| cloud_index(core, row)).collect();
-        let found = self.on_cpu(report, |index| index.neighbors_of(&points, k))?;
-        for (at, &point) in points.iter().enumerate() {
+        let mut put = |point: u32, row: &[(u64, u32)]| {
             let first = point as usize * k;
-            for (j, &(dist_sq, neighbor)) in found.row(at).iter().enumerate() {
+            for (j, &(dist_sq, neighbor)) in row.iter().enumerate() {
                 out.indices[first + j] = neighbor;
                 out.dist_sq[first + j] = dist_sq;
             }
+        };
+        if scan::pays(points.len()) {
+            let found = self.on_cpu(report, || Ok(scan::neighbors(self.job.lattice, &points, rule)))?;
+            points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
+        } else {
+            let found = self.on_cpu(report, || Ok(self.cpu_index()?.neighbors_of(&points, k)))?;
+            points.iter().enumerate().for_each(|(at, &point)| put(point, found.row(at)));
         }
         Ok(())
     }
 
     fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
-        let k = self.job.neighborhood.members(self.job.lattice.len());
-        report.time("plan", || self.workers.install(|| plan.load(self.job.lattice, chunk, k)))
+        let load = || plan.load(self.job.lattice, chunk, self.job.rule());
+        report.time("plan", || self.workers.install(load))
     }
 
     fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
@@ -237,7 +244,6 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         &self,
         loaded: &Loaded,
         core: Option<&[u32]>,
-        k: usize,
         with_color: bool,
         report: &mut Report,
     ) -> Result<Resident> {
@@ -263,15 +269,19 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
         })?;
         report.add("pack", start.elapsed());
-        let attributes = &self.job.attributes;
+        let (attributes, rule) = (&self.job.attributes, self.job.rule());
         let share = |full: u16| 1.0 / f32::from(full.max(1));
         Ok(Resident {
-            grid: grid(loaded, rows as u32, k as u32),
+            grid: grid(loaded, rows as u32, rule),
             scale: Scale {
                 quantum: self.job.lattice.frame.quantum() as f32,
                 rgb: share(attributes.rgb_full),
                 nir: share(attributes.nir_full),
+                radius: rule.radius.unwrap_or(0.0) as f32,
                 stride: rows as u32,
+                pad0: 0,
+                pad1: 0,
+                pad2: 0,
             },
             points: points as u32,
             rows: rows as u32,
@@ -409,17 +419,21 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         recorder: &mut Recorder<'_>,
         rows: &[u32],
         core: Option<&[u32]>,
-        k: usize,
+        rule: Rule,
         needs: Needs,
         records: &Buffer,
         report: &mut Report,
     ) -> Result<Vec<Buffer>> {
         let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
-        let found = self.on_cpu(report, |index| index.moments_of(&points, k))?;
         let words = needs.record_words();
         let mut made = Vec::with_capacity(rows.len() * words as usize);
-        for at in 0..points.len() {
-            layout::push_record(&found.row(at)[0], needs.plane, &mut made);
+        if scan::pays(points.len()) {
+            let found = self.on_cpu(report, || Ok(scan::moments(self.job.lattice, &points, rule)))?;
+            found.iter().for_each(|moments| layout::push_record(moments, needs.plane, &mut made));
+        } else {
+            let found = self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&points, rule)))?;
+            let rows = (0..points.len()).map(|at| &found.row(at)[0]);
+            rows.for_each(|moments| layout::push_record(moments, needs.plane, &mut made));
         }
         let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
         let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;
@@ -433,21 +447,21 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(vec![targets, made_on_device])
     }
 
-    /// Asks the CPU's index, which is built at the first straggler.
-    fn on_cpu<T: Send>(&self, report: &mut Report, ask: impl FnOnce(&CpuIndex<'a>) -> T + Send) -> Result<T> {
+    /// Does stragglers' work on the host.
+    fn on_cpu<T: Send>(&self, report: &mut Report, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let start = Instant::now();
-        let out = self.workers.install(|| {
-            let index = match self.index.get() {
-                Some(index) => index,
-                None => {
-                    let made = CpuIndex::new(self.job.lattice)?;
-                    self.index.get_or_init(|| made)
-                }
-            };
-            Ok(ask(index))
-        });
+        let out = self.workers.install(work);
         report.add("stragglers on the cpu", start.elapsed());
         out
+    }
+
+    /// The CPU's index, built when it is first asked for.
+    fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let made = CpuIndex::new(self.job.lattice)?;
+        Ok(self.index.get_or_init(|| made))
     }
 
     fn submit(
@@ -522,10 +536,6 @@ fn gpu_stage(stage: &'static str) -> &'static str {
     }
 }
 
-fn unreachable_state() -> Error {
-    Error::Gpu { stage: "search", message: "queries were left without an index".into() }
-}
-
 fn word(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
@@ -536,10 +546,6 @@ fn counters(bytes: &[u8]) -> [u32; 2] {
 
 fn cloud_index(core: Option<&[u32]>, row: u32) -> u32 {
     core.map_or(row, |core| core[row as usize])
-}
-
-fn search_kernel(resident: &Resident, k: usize, wide: bool, output: Output) -> Search {
-    Search { k: k as u32, wide, halo: resident.halo, output }
 }
 
 /// Distances, then indices within the chunk; rows of stragglers hold whatever was there and are replaced.
@@ -560,7 +566,7 @@ fn scatter_lists(bytes: &[u8], k: usize, core: Option<&[u32]>, loaded: &Loaded, 
 }
 
 /// Coarse cubes of an edge that leaves about [`POINTS_PER_CUBE`] points to each, over the loaded points' bounds.
-fn grid(loaded: &Loaded, rows: u32, k: u32) -> Grid {
+fn grid(loaded: &Loaded, rows: u32, rule: Rule) -> Grid {
     let points = loaded.members.len() as u64;
     let extent: [u64; 3] =
         std::array::from_fn(|a| (i64::from(loaded.max[a]) - i64::from(loaded.min[a])) as u64);
@@ -585,9 +591,11 @@ fn grid(loaded: &Loaded, rows: u32, k: u32) -> Grid {
         inverse_edge: 1.0 / edge,
         face_high: std::array::from_fn(|a| local(loaded.face_high[a], a, NO_FACE)),
         points: points as u32,
-        k,
+        // A ball holds any number: its cells are as fine as for a usual k.
+        k: if rule.cuts { rule.k as u32 } else { BALL_K },
         rows,
         slack: 2.0 + edge / 1_048_576.0,
-        pad: 0,
+        // `Search::first` refuses limits that do not fit where they matter.
+        limit: rule.limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
     }
 }

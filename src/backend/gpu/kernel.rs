@@ -1,8 +1,10 @@
 //! Every kernel: its variants, its text and its bindings.
 
+use super::MAX_KERNEL_K;
 use super::layout::{Grid, RECORD_WORDS, Scale};
 use super::shader::{self, Text};
 use crate::features::{Feature, FeatureSet, Input};
+use crate::neighborhood::Rule;
 
 /// One compute pipeline's worth of shader.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,12 +23,27 @@ pub(crate) enum Kernel {
 /// A variant of the neighbour search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Search {
+    /// Length of the list of nearest distances; 1 where the rule needs none.
     pub(crate) k: u32,
-    /// Squared distances as u32 instead of f32, for the queries that the narrow kernel left.
+    pub(crate) rule: Reach,
+    /// Squared distances as u32 instead of f32.
     pub(crate) wide: bool,
+    /// Takes the queries that an earlier kernel left, instead of all points.
+    pub(crate) queued: bool,
     /// Some loaded points are halo and have no row.
     pub(crate) halo: bool,
     pub(crate) output: Output,
+}
+
+/// Which points are members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reach {
+    /// The k nearest.
+    Nearest,
+    /// The k nearest within the grid's limit.
+    NearestWithin,
+    /// All within the grid's limit.
+    Within,
 }
 
 /// What a search writes.
@@ -150,13 +167,36 @@ impl Kernel {
 }
 
 impl Search {
+    /// The kernel that all queries go through first; `None` if no kernel can serve them.
+    pub(crate) fn first(rule: Rule, halo: bool, output: Output) -> Option<Self> {
+        // Beyond this the kernels' distances end; nearest neighbours that they find lie within anyway.
+        let limit = rule.limit.filter(|limit| *limit < u64::from(u32::MAX) - 1);
+        let (k, reach, wide) = match (rule.cuts, limit) {
+            (true, _) if rule.k > MAX_KERNEL_K => return None,
+            (true, None) => (rule.k, Reach::Nearest, false),
+            (true, Some(_)) => (rule.k, Reach::NearestWithin, false),
+            (false, None) => return None,
+            (false, Some(limit)) => (1, Reach::Within, limit >= 1 << 24),
+        };
+        Some(Self { k: k as u32, rule: reach, wide, queued: false, halo, output })
+    }
+
+    /// The kernel for queries whose distances did not fit the first.
+    pub(crate) fn second(self) -> Self {
+        Self { wide: true, queued: true, ..self }
+    }
+
     fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
-        text.when("WIDE", self.wide).when("HALO", self.halo).list(self.k);
+        text.when("QUEUED", self.queued).when("HALO", self.halo).list(self.k);
+        text.when("WITHIN", self.rule == Reach::NearestWithin).when("BALL", self.rule == Reach::Within);
         text.add(shader::GRID).add(shader::EXACT);
         text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });
         match self.output {
             Output::Lists => text.when("LISTS", true),
             Output::Records(needs) => {
+                // A list of 128 and a narrow distance keep sums in 32 bits; a ball has any number of members.
+                let wide = self.wide || self.rule == Reach::Within;
+                text.add(if wide { shader::SQUARES_WIDE } else { shader::SQUARES_NARROW });
                 text.when("PLANE", needs.plane).when("DISTANCE_SUM", needs.distance_sum);
                 text.constant("RECORD_WORDS", needs.record_words()).add(shader::RECORD)
             }

@@ -19,7 +19,7 @@ pub(crate) struct Grid {
     pub(crate) k: u32,
     pub(crate) rows: u32,
     pub(crate) slack: f32,
-    pub(crate) pad: u32,
+    pub(crate) limit: u32,
 }
 
 /// `Batch` of prelude.wgsl.
@@ -39,7 +39,11 @@ pub(crate) struct Scale {
     pub(crate) quantum: f32,
     pub(crate) rgb: f32,
     pub(crate) nir: f32,
+    pub(crate) radius: f32,
     pub(crate) stride: u32,
+    pub(crate) pad0: u32,
+    pub(crate) pad1: u32,
+    pub(crate) pad2: u32,
 }
 
 /// Words of a record that needs no plane; six more hold the scatter without the query.

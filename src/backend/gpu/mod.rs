@@ -32,8 +32,11 @@ use crate::report::Report;
 /// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
 pub(crate) const MAX_KERNEL_K: usize = 128;
 
-/// Points of a chunk, unless the caller or the device's limits say fewer: more gain nothing once the card is full.
+/// Points of a chunk, unless the caller or the device's limits say fewer: some 300 bytes each.
 const CHUNK_POINTS: usize = 1 << 21;
+/// The same on devices with buffers of 2 GiB and more, which have the memory to go with them; chunks cost the host more
+/// than the card, and one that does not fit is halved.
+const CHUNK_POINTS_LARGE: usize = 1 << 24;
 
 /// Chunks are halved this often after the device was out of memory.
 const MEMORY_RETRIES: u32 = 4;
@@ -129,14 +132,16 @@ impl Gpu {
         mut each: impl FnMut(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Send,
     ) -> Result<T> {
         self.exclusively(|| {
+            let large = self.context.device.device.limits().max_buffer_size > 2 << 30;
+            let usual =
+                if large && !self.context.device.software { CHUNK_POINTS_LARGE } else { CHUNK_POINTS };
             let mut capacity =
-                self.capacity(bytes_per_point)?.min(self.chunk_points.map_or(CHUNK_POINTS, |c| 4 * c));
+                self.capacity(bytes_per_point)?.min(self.chunk_points.map_or(usual, |c| 4 * c));
             let mut core = self.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();
-                let k = job.neighborhood.members(job.lattice.len());
-                let plan = attempt
-                    .time("plan", || self.workers.install(|| Plan::new(job.lattice, k, capacity, core)));
+                let cut = || Plan::new(job.lattice, job.rule(), capacity, core);
+                let plan = attempt.time("plan", || self.workers.install(cut));
                 attempt.chunks = plan.chunks().len();
                 let index = OnceLock::new();
                 let runner = Runner::new(&self.context, &self.workers, job, &index);
@@ -162,21 +167,14 @@ impl Gpu {
 impl Strategy for Gpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         let kernel = kernel::Evaluate::of(set);
-        let k = job.neighborhood.members(job.lattice.len());
+        let rule = set.needs(Input::Xyz).then(|| job.rule());
         // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
         let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
         let n = job.lattice.len();
         self.run(job, widest, report, |runner, plan, report| {
             let mut out = RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
             for chunk in plan.chunks() {
-                runner.features(
-                    plan,
-                    chunk,
-                    &kernel,
-                    set.needs(Input::Xyz).then_some(k),
-                    &mut out,
-                    report,
-                )?;
+                runner.features(plan, chunk, &kernel, rule, &mut out, report)?;
             }
             Ok(out)
         })
@@ -184,7 +182,11 @@ impl Strategy for Gpu {
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
         let n = job.lattice.len();
-        let k = job.neighborhood.members(n);
+        let rule = job.rule();
+        if !rule.cuts {
+            return Err(Error::NotOnGpu("lists of all neighbours within a radius, whose lengths differ"));
+        }
+        let k = rule.k;
         let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
         self.run(job, widest, report, |runner, plan, report| {
             let mut out = Neighbors {
@@ -195,9 +197,25 @@ impl Strategy for Gpu {
             for chunk in plan.chunks() {
                 runner.neighbors(plan, chunk, k, &mut out, report)?;
             }
-            Ok(out)
+            Ok(match rule.limit {
+                Some(limit) => within(&out, limit),
+                None => out,
+            })
         })
     }
+}
+
+/// The entries of sorted lists up to a squared distance.
+fn within(lists: &Neighbors, limit: u64) -> Neighbors {
+    let mut out = Neighbors { offsets: vec![0], ..Neighbors::default() };
+    for i in 0..lists.len() {
+        let (indices, dist_sq) = lists.row(i);
+        let end = dist_sq.partition_point(|d| *d <= limit);
+        out.indices.extend_from_slice(&indices[..end]);
+        out.dist_sq.extend_from_slice(&dist_sq[..end]);
+        out.offsets.push(out.indices.len());
+    }
+    out
 }
 
 /// Built at the first straggler, over the whole cloud: a chunk's own points are not enough for it.

@@ -17,6 +17,8 @@ pub(crate) const SCATTER: &str = include_str!("../../../shaders/scatter.wgsl");
 pub(crate) const EXACT: &str = include_str!("../../../shaders/exact.wgsl");
 pub(crate) const DISTANCE_NARROW: &str = include_str!("../../../shaders/distance_narrow.wgsl");
 pub(crate) const DISTANCE_WIDE: &str = include_str!("../../../shaders/distance_wide.wgsl");
+pub(crate) const SQUARES_NARROW: &str = include_str!("../../../shaders/squares_narrow.wgsl");
+pub(crate) const SQUARES_WIDE: &str = include_str!("../../../shaders/squares_wide.wgsl");
 pub(crate) const RECORD: &str = include_str!("../../../shaders/record.wgsl");
 pub(crate) const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
 pub(crate) const EIGEN: &str = include_str!("../../../shaders/eigen.wgsl");
@@ -161,7 +163,7 @@ impl Text {
         for j in (0..self.k).rev() {
             let _ = match what {
                 "declare" => writeln!(out, "var s{j} = FAR;"),
-                "reset" => writeln!(out, "s{j} = FAR;"),
+                "reset" => writeln!(out, "s{j} = bound;"),
                 // The median of the slot, the one below and the newcomer: no branch, no order among the slots' updates
                 // but from the top down.
                 "insert" if j == 0 => writeln!(out, "s0 = min(s0, d);"),

@@ -6,7 +6,7 @@ use naga::back::{hlsl, msl, spv, wgsl};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::device::Device;
-use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Search, UNIFORMS};
+use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Reach, Search, UNIFORMS};
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
 use crate::features::{Feature, FeatureSet};
@@ -27,10 +27,16 @@ fn kernels() -> Vec<Kernel> {
     let both = [false, true];
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
         for (wide, halo) in both.iter().flat_map(|w| both.map(|h| (*w, h))) {
-            kernels.push(Kernel::Search(Search { k, wide, halo, output: Output::Lists }));
+            let search =
+                |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, halo, output });
+            kernels.push(search(Reach::Nearest, wide, Output::Lists));
             for (plane, distance_sum) in both.iter().flat_map(|p| both.map(|d| (*p, d))) {
                 let output = Output::Records(Needs { plane, distance_sum });
-                kernels.push(Kernel::Search(Search { k, wide, halo, output }));
+                kernels.push(search(Reach::Nearest, wide, output));
+                kernels.push(search(Reach::NearestWithin, wide, output));
+                if k == 1 {
+                    kernels.push(search(Reach::Within, false, output));
+                }
             }
         }
     }
@@ -133,7 +139,7 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("k", offset_of!(Grid, k)),
                 ("rows", offset_of!(Grid, rows)),
                 ("slack", offset_of!(Grid, slack)),
-                ("_pad", offset_of!(Grid, pad)),
+                ("limit", offset_of!(Grid, limit)),
             ],
         ),
         (
@@ -151,7 +157,11 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("quantum", offset_of!(Scale, quantum)),
                 ("rgb", offset_of!(Scale, rgb)),
                 ("nir", offset_of!(Scale, nir)),
+                ("radius", offset_of!(Scale, radius)),
                 ("stride", offset_of!(Scale, stride)),
+                ("_pad0", offset_of!(Scale, pad0)),
+                ("_pad1", offset_of!(Scale, pad1)),
+                ("_pad2", offset_of!(Scale, pad2)),
             ],
         ),
     ];

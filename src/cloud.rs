@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
+use crate::color::ColorDepth;
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame, Precision};
+use crate::unit::{Unit, UnitSource, Units};
 
 /// Most points of one cloud: the largest 32-bit index is kept to mean "no neighbour".
 pub const MAX_POINTS: usize = u32::MAX as usize - 1;
@@ -28,11 +30,24 @@ pub struct PointCloud<'a> {
     quantum: Option<f64>,
     pub(crate) rgb: Option<[&'a [u16]; 3]>,
     pub(crate) nir: Option<&'a [u16]>,
+    pub(crate) rgb_depth: Option<ColorDepth>,
+    pub(crate) nir_depth: Option<ColorDepth>,
+    pub(crate) ignored: Option<&'a [bool]>,
+    pub(crate) units: Units,
 }
 
 impl<'a> PointCloud<'a> {
     fn new(coordinates: Coordinates<'a>) -> Self {
-        Self { coordinates, quantum: None, rgb: None, nir: None }
+        Self {
+            coordinates,
+            quantum: None,
+            rgb: None,
+            nir: None,
+            rgb_depth: None,
+            nir_depth: None,
+            ignored: None,
+            units: Units::default(),
+        }
     }
 
     /// Points as `[x, y, z]` in the cloud's unit.
@@ -68,17 +83,62 @@ impl<'a> PointCloud<'a> {
         self
     }
 
-    /// Red, green and blue as recorded, one value a point; 8-bit values are recognised by their maximum.
+    /// Red, green and blue as recorded, one value a point. Their [`ColorDepth`] is recognised from all values of the
+    /// three together, and stated in the report. Channels that are all zero count as missing.
     #[must_use]
     pub fn with_rgb(mut self, red: &'a [u16], green: &'a [u16], blue: &'a [u16]) -> Self {
         self.rgb = Some([red, green, blue]);
         self
     }
 
-    /// Near-infrared as recorded, one value a point.
+    /// Near-infrared as recorded, one value a point. Its [`ColorDepth`] is recognised on its own.
     #[must_use]
     pub fn with_nir(mut self, nir: &'a [u16]) -> Self {
         self.nir = Some(nir);
+        self
+    }
+
+    /// States the depth of colours and near-infrared instead of having it recognised: 16-bit values that are all dark
+    /// pass for 8 bits otherwise.
+    #[must_use]
+    pub fn with_color_depth(mut self, depth: ColorDepth) -> Self {
+        self.rgb_depth = Some(depth);
+        self.nir_depth = Some(depth);
+        self
+    }
+
+    /// States the depth of near-infrared alone.
+    #[must_use]
+    pub fn with_nir_depth(mut self, depth: ColorDepth) -> Self {
+        self.nir_depth = Some(depth);
+        self
+    }
+
+    /// Leaves points out of all neighbourhoods, those for which `ignored` is true: noise, say. They are nobody's
+    /// neighbours; their own rows are undefined and marked with [`Flags::LEFT_OUT`](crate::Flags::LEFT_OUT), their
+    /// neighbour lists empty. Indices still count all points.
+    #[must_use]
+    pub fn ignoring(mut self, ignored: &'a [bool]) -> Self {
+        self.ignored = Some(ignored);
+        self
+    }
+
+    /// States the coordinates' unit, metres unless said. Nothing is converted: features whose unit is `m` come in this
+    /// unit, and thresholds that are stated in metres are turned into it.
+    #[must_use]
+    pub fn with_unit(mut self, unit: Unit) -> Self {
+        self.units = Units { horizontal: unit, vertical: unit, source: UnitSource::Caller };
+        self
+    }
+
+    /// The coordinates' unit.
+    pub fn unit(&self) -> Unit {
+        self.units.horizontal
+    }
+
+    #[cfg_attr(not(feature = "las"), allow(dead_code))] // Only files state units in two parts.
+    pub(crate) fn with_units(mut self, units: Units) -> Self {
+        self.units = units;
         self
     }
 
@@ -123,6 +183,9 @@ impl<'a> PointCloud<'a> {
         }
         if let Some(nir) = self.nir {
             check("nir", nir.len())?;
+        }
+        if let Some(ignored) = self.ignored {
+            check("ignored", ignored.len())?;
         }
         if expected > MAX_POINTS {
             return Err(Error::TooManyPoints { points: expected, limit: MAX_POINTS });

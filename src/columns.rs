@@ -3,13 +3,14 @@
 use rayon::prelude::*;
 
 use crate::features::{Feature, FeatureSet, Flags};
+use crate::options::Fill;
 
 /// One feature's values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     /// Which feature.
     pub feature: Feature,
-    /// One value a point, in the cloud's order. NaN where the feature is undefined.
+    /// One value a point, in the cloud's order. NaN where the feature is undefined, unless [`Fill`] says otherwise.
     pub values: Vec<f32>,
 }
 
@@ -44,6 +45,20 @@ impl Columns {
         Self { columns, flags }
     }
 
+    /// Replaces what is undefined.
+    pub(crate) fn fill(mut self, fill: Fill) -> Self {
+        if fill == Fill::Zero {
+            for Column { feature, values } in &mut self.columns {
+                // (0, 0, 1), one component a column.
+                let up = matches!(feature, Feature::NormalZ | Feature::Eigenvector3Z);
+                let value = if up { 1.0 } else { 0.0 };
+                let undefined = values.par_iter_mut().with_min_len(1 << 14).filter(|v| v.is_nan());
+                undefined.for_each(|v| *v = value);
+            }
+        }
+        self
+    }
+
     /// Number of points.
     pub fn len(&self) -> usize {
         self.flags.len()
@@ -64,7 +79,7 @@ impl Columns {
         self.columns.iter()
     }
 
-    /// [`Flags`] of each point's neighbourhood.
+    /// [`Flags`] of each point and its neighbourhood.
     pub fn flags(&self) -> &[u32] {
         &self.flags
     }

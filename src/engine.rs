@@ -9,10 +9,14 @@ use crate::backend::cpu::Cpu;
 use crate::backend::gpu::Gpu;
 use crate::backend::{Job, PointAttributes, Strategy};
 use crate::cloud::{Lattice, PointCloud};
+use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
 use crate::error::{Error, Result};
-use crate::features::{FeatureSet, Flags, Input};
+use crate::features::{Feature, FeatureSet, Flags, Input};
+use crate::filter::{Kept, Spread};
 use crate::neighborhood::{Neighborhood, Neighbors};
+use crate::options::{Options, Orientation};
+use crate::orient;
 use crate::report::Report;
 
 /// What may compute.
@@ -113,23 +117,44 @@ impl Engine {
         set: &FeatureSet,
         neighborhood: Neighborhood,
     ) -> Result<(Columns, Report)> {
+        self.features_with(cloud, set, neighborhood, &Options::default())
+    }
+
+    /// Computes `set` for every point of `cloud`, written as `options` say.
+    ///
+    /// # Errors
+    /// As [`features`](Self::features), and [`Error::InvalidViewpoint`].
+    pub fn features_with(
+        &self,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhood: Neighborhood,
+        options: &Options,
+    ) -> Result<(Columns, Report)> {
         cloud.validate()?;
-        let attributes = attributes(cloud, set)?;
-        let features = set.iter().collect();
-        let color_range =
-            [attributes.rgb.map(|_| attributes.rgb_full), attributes.nir.map(|_| attributes.nir_full)];
-        let report = Report { features, color_range, ..Report::default() };
-        let (raw, report) = self.run(cloud, attributes, neighborhood, report, |strategy, job, report| {
-            match job.lattice.len() {
-                0 => Ok(RawColumns { values: vec![Vec::new(); set.len()], flags: Vec::new() }),
-                _ => strategy.features(job, set, report).map(|mut raw| {
-                    flag_dark(&mut raw.flags, &job.attributes);
-                    flag_no_radius(&mut raw.flags, neighborhood, set.needs_plane());
-                    raw
-                }),
-            }
-        })?;
-        Ok((Columns::from_raw(set, raw), report))
+        options.validate()?;
+        let (attributes, color) = attributes(cloud, set)?;
+        let report = Report { features: set.iter().collect(), color, ..Report::default() };
+        let computed = match options.orientation {
+            Orientation::Up => set.clone(),
+            Orientation::Viewpoint(_) => orient::with_normals(set),
+        };
+        let (mut raw, report) =
+            self.run(cloud, attributes, neighborhood, report, |strategy, job, report| {
+                if job.lattice.len() == 0 {
+                    return Ok(RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() });
+                }
+                let mut raw = strategy.features(job, &computed, report)?;
+                flag_dark(&mut raw.flags, &job.attributes);
+                flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
+                if let Orientation::Viewpoint(at) = options.orientation {
+                    report.time("orient", || orient::turn(&computed, job.lattice, at, &mut raw));
+                }
+                Ok(raw)
+            })?;
+        // What was computed for orientation alone stands behind what was asked for.
+        raw.values.truncate(set.len());
+        Ok((Columns::from_raw(set, raw).fill(options.fill), report))
     }
 
     /// Finds the neighbours of every point of `cloud`.
@@ -152,7 +177,7 @@ impl Engine {
     }
 
     /// Puts the cloud on its lattice and runs `work` on the GPU, then on the CPU if that failed and may.
-    fn run<T>(
+    fn run<T: Spread>(
         &self,
         cloud: &PointCloud<'_>,
         attributes: PointAttributes<'_>,
@@ -164,12 +189,24 @@ impl Engine {
         let lattice: Lattice<'_> = report.time("lattice", || cloud.lattice())?;
         report.points = lattice.len();
         report.quantum = lattice.frame.quantum();
-        report.unit = "m";
+        report.unit = cloud.units.horizontal;
+        report.vertical_unit = cloud.units.vertical;
+        report.unit_source = cloud.units.source;
         report.backend = "none";
         report.fallback.clone_from(&self.fallback);
+        let kept = Kept::of(cloud.ignored);
+        report.left_out = kept.as_ref().map_or(0, Kept::left_out);
+        let (lattice, channels) = match &kept {
+            None => (lattice, None),
+            Some(kept) => {
+                let channels = report.time("filter", || kept.channels(&attributes));
+                (report.time("filter", || kept.lattice(&lattice))?, Some(channels))
+            }
+        };
+        let attributes = channels.as_ref().map_or(attributes, |own| own.replace(&attributes));
         let job = Job { lattice: &lattice, attributes, neighborhood };
         let on_gpu = match &self.gpu {
-            Some(gpu) if report.points > 0 => {
+            Some(gpu) if lattice.len() > 0 => {
                 let mut attempt = report.clone();
                 attempt.backend = "gpu";
                 attempt.adapter = Some(gpu.name().to_owned());
@@ -188,57 +225,91 @@ impl Engine {
         let (out, mut report) = match on_gpu {
             Some(done) => done,
             None => {
-                if report.points > 0 {
+                if lattice.len() > 0 {
                     report.backend = "cpu";
                 }
                 let out = work(&Cpu, &job, &mut report)?;
                 (out, report)
             }
         };
+        let out = match &kept {
+            None => out,
+            Some(kept) => report.time("filter", || out.spread(kept)),
+        };
         report.seconds = start.elapsed().as_secs_f64();
         Ok((out, report))
     }
 }
 
-/// The channels that `set` needs, with their full scale; an error that lists every one the cloud lacks.
-fn attributes<'a>(cloud: &PointCloud<'a>, set: &FeatureSet) -> Result<PointAttributes<'a>> {
-    let largest = |channel: &[u16]| channel.par_iter().with_min_len(1 << 16).copied().max().unwrap_or(0);
-    let mut out = PointAttributes::default();
-    let mut lacks = Vec::new();
-    if set.needs(Input::Rgb) {
-        let most = cloud.rgb.map(|rgb| rgb.into_iter().map(largest).max().unwrap_or(0));
-        match most {
-            None => lacks.push((Input::Rgb, "rgb")),
-            Some(0) if !cloud.is_empty() => lacks.push((Input::Rgb, "rgb (all values are zero)")),
-            Some(most) => {
-                out.rgb = cloud.rgb;
-                out.rgb_full = full_scale(most);
-            }
+/// The channels that `set` needs, with their depths; an error that lists every one the cloud lacks.
+fn attributes<'a>(
+    cloud: &PointCloud<'a>,
+    set: &FeatureSet,
+) -> Result<(PointAttributes<'a>, [Option<ColorDepth>; 2])> {
+    let (lacks, values) = lacking(cloud, set);
+    if !lacks.is_empty() {
+        let missing =
+            set.iter().flat_map(|feature| lacks_of(feature, &lacks).map(move |what| (feature, what)));
+        return Err(Error::MissingInputs(missing.collect()));
+    }
+    let depth = |values: Option<Values>, stated: Option<ColorDepth>, channel| match (values, stated) {
+        (Some(Values { largest, .. }), Some(depth)) if largest > depth.full_scale() => {
+            Err(Error::ColorBeyondDepth { channel, largest, depth })
         }
-    }
-    if set.needs(Input::Nir) {
-        match cloud.nir.map(largest) {
-            None => lacks.push((Input::Nir, "nir")),
-            Some(0) if !cloud.is_empty() => lacks.push((Input::Nir, "nir (all values are zero)")),
-            Some(most) => {
-                out.nir = cloud.nir;
-                out.nir_full = full_scale(most);
-            }
-        }
-    }
-    if lacks.is_empty() {
-        return Ok(out);
-    }
-    let missing = set.iter().flat_map(|feature| {
-        let inputs = feature.row().inputs;
-        lacks.iter().filter(|l| inputs.contains(&l.0)).map(move |l| (feature, l.1)).collect::<Vec<_>>()
-    });
-    Err(Error::MissingInputs(missing.collect()))
+        (values, stated) => Ok(values.map(|values| stated.unwrap_or_else(|| values.depth()))),
+    };
+    let color = [depth(values[0], cloud.rgb_depth, "rgb")?, depth(values[1], cloud.nir_depth, "nir")?];
+    let full = |depth: Option<ColorDepth>| depth.map_or(0, ColorDepth::full_scale);
+    let attributes = PointAttributes {
+        rgb: cloud.rgb.filter(|_| color[0].is_some()),
+        nir: cloud.nir.filter(|_| color[1].is_some()),
+        rgb_full: full(color[0]),
+        nir_full: full(color[1]),
+    };
+    Ok((attributes, color))
 }
 
-/// Sensors record 8 or 16 bits; 8-bit values never exceed 255.
-fn full_scale(most: u16) -> u16 {
-    if most <= 255 { 255 } else { u16::MAX }
+/// Inputs of `set` that the cloud does not have, in words.
+type Lacks = Vec<(Input, &'static str)>;
+
+/// What `set` needs and the cloud lacks, and what the values of rgb and nir are if it needs and has them.
+fn lacking(cloud: &PointCloud<'_>, set: &FeatureSet) -> (Lacks, [Option<Values>; 2]) {
+    let mut lacks = Vec::new();
+    let mut look = |input, values: Option<Values>, [none, dark]: [&'static str; 2]| {
+        if !set.needs(input) {
+            return None;
+        }
+        match values {
+            None => lacks.push((input, none)),
+            // A sensor that recorded nothing leaves zeros.
+            Some(Values { largest: 0, .. }) if !cloud.is_empty() => lacks.push((input, dark)),
+            Some(values) => return Some(values),
+        }
+        None
+    };
+    let rgb = cloud.rgb.filter(|_| set.needs(Input::Rgb)).map(Values::of);
+    let nir = cloud.nir.filter(|_| set.needs(Input::Nir)).map(|nir| Values::of([nir]));
+    let values = [
+        look(Input::Rgb, rgb, ["rgb", "rgb (all values are zero)"]),
+        look(Input::Nir, nir, ["nir", "nir (all values are zero)"]),
+    ];
+    (lacks, values)
+}
+
+/// The lacking inputs of one feature.
+fn lacks_of(feature: Feature, lacks: &[(Input, &'static str)]) -> impl Iterator<Item = &'static str> {
+    lacks.iter().filter(move |lack| feature.row().inputs.contains(&lack.0)).map(|lack| lack.1)
+}
+
+impl FeatureSet {
+    /// The features that the cloud has the inputs for; and the others, each with the first input that it lacks.
+    pub fn available(&self, cloud: &PointCloud<'_>) -> (Self, Vec<(Feature, &'static str)>) {
+        let (lacks, _) = lacking(cloud, self);
+        let left_out: Vec<_> =
+            self.iter().filter_map(|feature| Some((feature, lacks_of(feature, &lacks).next()?))).collect();
+        let kept = self.iter().filter(|feature| left_out.iter().all(|(out, _)| out != feature));
+        (kept.collect(), left_out)
+    }
 }
 
 /// Marks neighbourhoods without extent where the farthest member gives the radius. Backends need not look for the plane

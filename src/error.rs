@@ -1,5 +1,6 @@
 //! Every way in which a call of this crate can fail.
 
+use crate::color::ColorDepth;
 use crate::features::Feature;
 
 /// The crate's result.
@@ -64,6 +65,27 @@ pub enum Error {
     /// A feature needs an input that the cloud lacks.
     #[error("{}", missing_inputs(.0))]
     MissingInputs(Vec<(Feature, &'static str)>),
+    /// A colour or near-infrared value that its channel's stated depth does not have.
+    #[error("{channel} has values up to {largest}, {depth} ends at {}", .depth.full_scale())]
+    ColorBeyondDepth {
+        /// `rgb` or `nir`.
+        channel: &'static str,
+        /// Largest value there is.
+        largest: u16,
+        /// The depth that the caller stated.
+        depth: ColorDepth,
+    },
+    /// A viewpoint with a coordinate that is NaN or infinite.
+    #[error("viewpoint {0:?} is not finite")]
+    InvalidViewpoint([f64; 3]),
+    /// No preset has this name.
+    #[error("unknown preset {name:?}, there are {}", .known.join(", "))]
+    UnknownPreset {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: &'static [&'static str],
+    },
     /// No feature has this name.
     #[error("unknown feature {name:?}{}", suggestion.map_or(String::new(), |s| format!(", did you mean {s:?}?")))]
     UnknownFeature {

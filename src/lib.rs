@@ -9,7 +9,7 @@
 //! * [`PointCloud`] borrows your columns; an [`Engine`] puts them on an integer lattice (a [`Frame`]), so that
 //!   distances are exact everywhere and neighbours agree to the bit between the CPU and any GPU.
 //! * [`FeatureSet`] names what to compute; [`Feature`] lists everything there is, with formula, unit and source.
-//! * [`Engine::features`] gives [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
+//! * [`Engine::features`] and, with [`Options`], [`Engine::features_with`] give [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
 #![cfg_attr(feature = "las", doc = "* [`las`] reads and writes LAS/LAZ files.")]
 //!
 //! ```
@@ -26,26 +26,34 @@
 
 mod backend;
 mod cloud;
+mod color;
 mod columns;
 mod engine;
 mod error;
 mod features;
+mod filter;
 mod frame;
 #[cfg(feature = "las")]
 pub mod las;
 mod moments;
 mod neighborhood;
+mod options;
+mod orient;
 mod plan;
 mod report;
 pub mod synthetic;
+mod unit;
 
 pub use backend::gpu::{AdapterInfo, adapters};
 pub use cloud::{MAX_POINTS, PointCloud};
+pub use color::ColorDepth;
 pub use columns::{Column, Columns};
 pub use engine::{Backend, Engine, EngineBuilder};
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureSet, Flags, Input, Row, SHARP, Tolerance};
 pub use frame::{Frame, MAX_EXTENT};
 pub use neighborhood::{Neighborhood, Neighbors};
+pub use options::{Fill, Options, Orientation};
 pub use report::{PoolStats, Report};
+pub use unit::{Unit, UnitSource};
 pub use wgpu;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::color::ColorDepth;
 use crate::features::Feature;
+use crate::unit::{Unit, UnitSource};
 
 /// What computed, on what, how long it took, and what was unusual.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,8 +20,14 @@ pub struct Report {
     pub fallback: Option<String>,
     /// Edge of a lattice cell, in the cloud's unit.
     pub quantum: f64,
-    /// The cloud's unit of length.
-    pub unit: &'static str,
+    /// Unit of x and y, which features whose unit is `m` come in.
+    pub unit: Unit,
+    /// Unit of z. Another than that of x and y makes distances and shapes meaningless.
+    pub vertical_unit: Unit,
+    /// How the units are known.
+    pub unit_source: UnitSource,
+    /// Points that the cloud leaves out of neighbourhoods.
+    pub left_out: usize,
     /// Chunks that the cloud was cut into.
     pub chunks: usize,
     /// Points whose neighbours the CPU found for the GPU.
@@ -32,8 +40,8 @@ pub struct Report {
     pub pool: PoolStats,
     /// Features computed.
     pub features: Vec<Feature>,
-    /// Largest recorded value that counts as 1 for red, green and blue, and for near-infrared.
-    pub color_range: [Option<u16>; 2],
+    /// Depth of red, green and blue, and of near-infrared, where they were used.
+    pub color: [Option<ColorDepth>; 2],
 }
 
 impl Report {

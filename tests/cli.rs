@@ -352,3 +352,98 @@ fn a_file_without_points_gains_its_dimensions() {
         assert_eq!(seen.dimensions().len(), 3);
     }
 }
+
+/// Computes, and gives the report.
+fn report_of(input: &Path, output: &Path, more: &[&str]) -> Value {
+    let path = output.with_extension("json");
+    let args = [more, &["--report", path.to_str().unwrap()]].concat();
+    succeeds(&compute(input, output, &args));
+    serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
+}
+
+#[test]
+fn points_of_a_class_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.laz");
+    for format in [1, 6] {
+        let input = Spec::new(format, 800).write(&folder.path().join("in.laz"));
+        let cloud = lidar_features::las::read(&input).unwrap();
+        let ignored = cloud.ignored(&[7, 18], true).unwrap();
+        let left_out = ignored.iter().filter(|out| **out).count();
+        let set = ["--features", "normal_z,knn_distance", "--knn", "5", "--flags", "--fill", "0"];
+        let filter = ["--ignore-classes", "7,18", "--skip-withheld"];
+        let report = report_of(&input, &output, &[&set[..], &filter].concat());
+        assert_eq!(
+            (report["points"].as_u64(), report["left_out"].as_u64()),
+            (Some(800), Some(left_out as u64))
+        );
+        let seen = see(&output);
+        same_points(&see(&input), &seen);
+        let flag = lidar_features::Flags::LEFT_OUT.0;
+        assert!(seen.u32s("Flags").iter().zip(&ignored).all(|(f, out)| (f & flag != 0) == *out));
+        assert!(seen.f32s("NormalZ").iter().zip(&ignored).all(|(z, out)| !*out || *z == 1.0));
+        assert!(seen.f32s("KnnDistance").iter().zip(&ignored).all(|(d, out)| !*out || *d == 0.0));
+
+        let bench = ["bench", "--backend", "cpu", "--json", "--repeat", "1", "--knn", "5", "--input"];
+        let args = [&bench[..], &[input.to_str().unwrap()], &filter, &["--fill", "0"]].concat();
+        let value: Value = serde_json::from_str(&succeeds(&run(&args))).unwrap();
+        assert_eq!(value["left_out"].as_u64(), Some(left_out as u64));
+        assert_eq!(value["checked"], serde_json::json!({ "sample": 64, "mismatches": 0 }));
+    }
+    let scene = ["bench", "--scene", "als", "--points", "100", "--skip-withheld", "--backend", "cpu"];
+    assert!(fails(&run(&scene), 2).contains("--input"));
+}
+
+#[test]
+fn presets_fail_or_say_what_they_leave_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.las");
+    let plain = Spec::new(1, 300).write(&folder.path().join("plain.las"));
+    let colored = Spec::new(8, 300).write(&folder.path().join("colored.las"));
+    let error = compute(&plain, &output, &["--preset", "lod2"]);
+    assert_eq!(error.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&error.stderr).into_owned();
+    assert!(error.contains("ndvi needs rgb") && error.contains("ndvi needs nir"), "{error}");
+
+    let done = compute(&plain, &output, &["--preset", "lod2", "--available"]);
+    succeeds(&done);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(said.contains("left out: red (needs rgb)") && said.contains("ndvi (needs rgb)"), "{said}");
+    let names: Vec<_> = see(&output).dimensions().into_iter().map(|d| d.0).collect();
+    assert!(names.contains(&"Linearity".to_owned()) && !names.contains(&"Ndvi".to_owned()), "{names:?}");
+
+    let report = report_of(&colored, &output, &["--preset", "lod2", "--features", "roughness"]);
+    let names: Vec<_> = report["features"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
+    assert!(names.contains(&"ndvi") && names.last() == Some(&"roughness"), "{names:?}");
+    fails(&compute(&plain, &output, &["--features", "rgb", "--available", "--preset", "lod9"]), 2);
+    let nothing = compute(&plain, &output, &["--features", "rgb", "--available"]);
+    assert_eq!(nothing.status.code(), Some(1));
+}
+
+#[test]
+fn units_depths_and_viewpoints_are_taken_from_the_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.las");
+    let input = Spec::new(8, 300).write(&folder.path().join("in.las"));
+    let report = report_of(&input, &output, &["--features", "red"]);
+    assert_eq!((&report["unit"], &report["unit_source"]), (&"m".into(), &"assumed".into()));
+    assert_eq!(report["color"], serde_json::json!({ "rgb": "16-bit", "nir": null }));
+    assert_eq!(report["color_range"], serde_json::json!({ "rgb": 65535, "nir": null }));
+    let report =
+        report_of(&input, &output, &["--features", "ndvi", "--unit", "feet", "--color-depth", "8x257"]);
+    assert_eq!((&report["unit"], &report["unit_source"]), (&"ft".into(), &"given".into()));
+    assert_eq!(report["color"], serde_json::json!({ "rgb": "8-bit x 257", "nir": "8-bit x 257" }));
+    let error = fails(&compute(&input, &output, &["--features", "red", "--color-depth", "8"]), 1);
+    assert!(error.contains("8-bit ends at 255"), "{error}");
+
+    // Seen from far below, all normals point down.
+    succeeds(&compute(&input, &output, &["--features", "normals", "--viewpoint", "877000,6617000,-1e9"]));
+    assert!(see(&output).f32s("NormalZ").iter().all(|z| *z <= 0.0));
+    succeeds(&compute(&input, &output, &["--features", "normals", "--viewpoint", "-1e9,0,0"]));
+    for bad in ["1,2", "1,2,x", "1,2,inf", ""] {
+        fails(&compute(&input, &output, &["--viewpoint", bad]), 2);
+    }
+    for bad in [["--fill", "1"], ["--unit", "cubit"], ["--ignore-classes", "300"], ["--color-depth", "7"]] {
+        fails(&compute(&input, &output, &bad), 2);
+    }
+}

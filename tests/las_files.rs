@@ -10,7 +10,7 @@ use files::{Spec, see};
 use las::PointDataBuilder;
 use laz::{LazVlr, LazVlrBuilder};
 use lidar_features::las::{LasCloud, ReadOptions, WriteOptions, read, read_with, write_with_columns};
-use lidar_features::{Backend, Columns, Engine, Error, FeatureSet, Neighborhood};
+use lidar_features::{Backend, Columns, Engine, Error, FeatureSet, Flags, Neighborhood, Unit, UnitSource};
 
 fn raw(path: &Path) -> Vec<[i32; 3]> {
     let seen = see(path);
@@ -224,4 +224,91 @@ fn dimensions_and_records_have_their_limits() {
         "342 extra dimensions",
     );
     refused(&Spec::new(0, 20).extra_bytes(u16::MAX - 20), "65539 bytes");
+}
+
+/// Flags of a record by the specification: deleted points are marked in bit 7 of the class in formats below 6, in
+/// bit 2 of byte 15 from there on.
+#[test]
+fn classes_and_withheld_flags_are_read_from_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    for format in 0..=10 {
+        let path = Spec::new(format, 500).write(&folder.path().join("in.laz"));
+        let cloud = read(&path).unwrap();
+        let all = las::Reader::from_path(&path).unwrap().read_all().unwrap();
+        let points: Vec<_> = all.points().map(Result::unwrap).collect();
+        assert!(cloud.withheld.iter().copied().eq(points.iter().map(|p| p.is_withheld)), "format {format}");
+        assert!(cloud.withheld.contains(&true) && cloud.withheld.contains(&false));
+
+        let ignored = cloud.ignored(&[7, 18], true).unwrap();
+        let expected = cloud.classification.iter().zip(&cloud.withheld);
+        assert!(ignored.iter().copied().eq(expected.map(|(c, w)| *c == 7 || *c == 18 || *w)));
+        assert_eq!(cloud.ignored(&[], false), None);
+        assert_eq!(cloud.ignored(&[], true).as_ref(), Some(&cloud.withheld));
+    }
+}
+
+/// What the report says of a file's units: of x and y, of z, and how it is known.
+fn units(spec: &Spec) -> (Unit, Unit, UnitSource) {
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = read(spec.write(&folder.path().join("in.las"))).unwrap();
+    let engine = Engine::builder().backend(Backend::Cpu).build().unwrap();
+    let report = engine.neighbors(&cloud.cloud(), Neighborhood::knn(1).unwrap()).unwrap().1;
+    (report.unit, report.vertical_unit, report.unit_source)
+}
+
+#[test]
+fn units_come_from_the_reference_system() {
+    let crs = |record, data: &[u8]| files::vlr("LASF_Projection", record, data);
+    let keys = |entries: &[[u16; 4]]| {
+        let header = [1, 1, 0, entries.len() as u16];
+        let data: Vec<u8> =
+            std::iter::once(&header).chain(entries).flatten().flat_map(|v| v.to_le_bytes()).collect();
+        crs(34735, &data)
+    };
+    let plain = |format| {
+        let mut spec = Spec::new(format, 20);
+        spec.vlrs.clear();
+        spec
+    };
+    assert_eq!(units(&plain(1)), (Unit::Metre, Unit::Metre, UnitSource::Assumed));
+    let feet = plain(1).vlr(keys(&[[1024, 0, 1, 1], [3076, 0, 1, 9002]]));
+    assert_eq!(units(&feet), (Unit::Foot, Unit::Foot, UnitSource::Crs));
+    let mixed = plain(3).vlr(keys(&[[3076, 0, 1, 9001], [4099, 0, 1, 9003]]));
+    assert_eq!(units(&mixed), (Unit::Metre, Unit::UsSurveyFoot, UnitSource::Crs));
+    let text = br#"PROJCS["x",GEOGCS["g",UNIT["degree",0.01]],UNIT["US survey foot",0.3048006096012192]]"#;
+    let wkt = plain(7).vlr(crs(2112, text));
+    assert_eq!(units(&wkt), (Unit::UsSurveyFoot, Unit::UsSurveyFoot, UnitSource::Crs));
+    let far = plain(7).evlr(crs(2112, text));
+    assert_eq!(units(&far), (Unit::UsSurveyFoot, Unit::UsSurveyFoot, UnitSource::Crs));
+    let degrees = plain(7).vlr(crs(2112, br#"GEOGCS["WGS 84",UNIT["degree",0.01]]"#));
+    assert_eq!(units(&degrees), (Unit::Metre, Unit::Metre, UnitSource::Assumed));
+
+    let folder = tempfile::tempdir().unwrap();
+    let cloud = read(degrees.write(&folder.path().join("in.las"))).unwrap();
+    assert!(cloud.unit_note.is_some_and(|note| note.contains("longitude")));
+    let cloud = read(feet.write(&folder.path().join("in.las"))).unwrap();
+    assert_eq!(cloud.cloud().with_unit(Unit::Metre).unit(), Unit::Metre, "the caller knows better");
+}
+
+#[test]
+fn flags_are_written_as_integers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Spec::new(3, 300).write(&folder.path().join("in.las"));
+    let cloud = read(&path).unwrap();
+    let ignored = cloud.ignored(&[1, 2, 3], false).unwrap();
+    let engine = Engine::builder().backend(Backend::Cpu).build().unwrap();
+    let set = FeatureSet::parse("planarity,neighbor_count").unwrap();
+    let neighborhood = Neighborhood::knn(2).unwrap();
+    let (columns, _) = engine.features(&cloud.cloud().ignoring(&ignored), &set, neighborhood).unwrap();
+    let options = WriteOptions::default().flags(true);
+    let output = folder.path().join("out.laz");
+    let summary = write_with_columns(&path, &output, &columns, &options).unwrap();
+    assert_eq!(summary.added, ["Planarity", "NeighborCount", "Flags"]);
+    let seen = see(&output);
+    assert!(seen.u32s("Flags").iter().eq(columns.flags()));
+    assert!(seen.u32s("Flags").iter().zip(&ignored).all(|(f, out)| (*f == Flags::LEFT_OUT.0) == *out));
+    // Points without a value keep a count from being an integer.
+    assert!(seen.f32s("NeighborCount").iter().zip(&ignored).all(|(n, out)| n.is_nan() == *out));
+    let again = write_with_columns(&output, folder.path().join("again.las"), &columns, &options.flags(true));
+    assert!(matches!(again, Err(Error::ColumnExists { .. })));
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
-use lidar_features::Feature;
+use lidar_features::{Feature, Flags};
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -23,6 +23,15 @@ fn feature_table() -> String {
         let needs: Vec<_> = row.inputs.iter().map(|i| i.name()).collect();
         let cells = [name, row.unit.into(), row.formula.into(), needs.join(", "), row.tolerance.to_string()];
         writeln!(table, "| {} |", cells.map(|c| c.replace('|', "\\|")).join(" | ")).unwrap();
+    }
+    table
+}
+
+/// One line for each flag.
+fn flag_table() -> String {
+    let mut table = String::from("| bit | value | name | meaning |\n|---|---|---|---|\n");
+    for (flag, name, meaning) in Flags::ALL {
+        writeln!(table, "| {} | {} | `{name}` | {meaning} |", flag.0.trailing_zeros(), flag.0).unwrap();
     }
     table
 }
@@ -46,6 +55,7 @@ fn readme_is_up_to_date() {
     let readme = path("README.md");
     let text = fs::read_to_string(&readme).unwrap().replace("\r\n", "\n");
     let fresh = with_section(&text, "features", &feature_table());
+    let fresh = with_section(&fresh, "flags", &flag_table());
     let fresh = with_section(&fresh, "quickstart", &quickstart());
     if text == fresh {
         return;

@@ -15,7 +15,7 @@ use common::gpu::gpu_engine;
 use common::{cpu_engine, features, knn, oracle, tolerance};
 use files::see;
 use lidar_features::las::{LasCloud, ReadOptions, WriteOptions, read, read_with, write_with_columns};
-use lidar_features::{Feature, FeatureSet};
+use lidar_features::{ColorDepth, Feature, FeatureSet, Unit, UnitSource};
 
 /// The largest scan, which is for speed.
 const LARGEST: &str = "autzen_xyz_10.65M.laz";
@@ -89,7 +89,16 @@ fn columns_survive_the_file_to_the_bit() {
         let (from, to) = (see(scan), see(&output));
         assert_eq!(from.plain_vlrs(), to.plain_vlrs());
         assert_eq!(from.header.transforms(), to.header.transforms());
-        let same = |i: usize| from.record(i) == &to.record(i)[..from.length];
+        // New columns may stand between the input's own dimensions.
+        let own = from.dimensions();
+        let base = own.first().map_or(from.length, |d| d.2.start);
+        let moved = own.iter().map(|d| {
+            let there = to.dimensions().into_iter().find(|t| t.0 == d.0).unwrap();
+            (d.2.clone(), there.2)
+        });
+        let ranges: Vec<_> = std::iter::once((0..base, 0..base)).chain(moved).collect();
+        let same =
+            |i: usize| ranges.iter().all(|(a, b)| from.record(i)[a.clone()] == to.record(i)[b.clone()]);
         assert_eq!((0..from.len()).find(|&i| !same(i)), None, "{}: a record was changed", name(scan));
         let (lattice, frame) = file.lattice().unwrap();
         assert_eq!(frame.quantum(), from.header.transforms().x.scale);
@@ -144,4 +153,31 @@ fn the_gpu_finds_what_the_cpu_finds() {
         all.absorb(outcome);
     }
     println!("{all}");
+}
+
+#[test]
+fn units_and_colours_are_recognised() {
+    use ColorDepth::{Bits8, Bits8Times256, Bits16};
+    // None where the file has no such channel or left it dark; what unit it states.
+    let known = [
+        ("ign_876000_6617000.laz", [Some(Bits8Times256); 2], UnitSource::Crs),
+        ("ign_test_77050_627755.laz", [None; 2], UnitSource::Crs),
+        ("las_with_several_extra_byte_bloc.laz", [Some(Bits16), Some(Bits8Times256)], UnitSource::Crs),
+        ("ign_semis_2023_0292_6833.laz", [None; 2], UnitSource::Crs),
+        // In feet, which the file does not say.
+        ("autzen_crop_south_rgb.laz", [Some(Bits8), None], UnitSource::Assumed),
+        ("laspy_plane.laz", [None; 2], UnitSource::Crs),
+        ("pdal_lone-star.laz", [None; 2], UnitSource::Assumed),
+    ];
+    let scans = scans();
+    for (file, color, source) in known {
+        let Some(scan) = scans.iter().find(|scan| name(scan) == file) else { continue };
+        let cloud = read(scan).unwrap();
+        let (set, _) = FeatureSet::parse("rgb,nir").unwrap().available(&cloud.cloud());
+        let (_, report) = cpu_engine().features(&cloud.cloud(), &set, knn(1)).unwrap();
+        println!("{file}: {:?} in {} ({})", report.color, report.unit, report.unit_source);
+        assert_eq!((report.color, report.unit, report.unit_source), (color, Unit::Metre, source), "{file}");
+        let feet = cpu_engine().features(&cloud.cloud().with_unit(Unit::Foot), &set, knn(1)).unwrap().1;
+        assert_eq!((feet.unit, feet.unit_source), (Unit::Foot, UnitSource::Caller));
+    }
 }

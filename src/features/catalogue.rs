@@ -216,13 +216,13 @@ catalogue! {
         [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| 27.0 * s.e(0) * s.e(1) * s.e(2);
     BuildingRegularity "building_regularity" "-" (0.0, 1.0); "planarity (1 − sphericity)"; "IGN LiDAR HD features"; XYZ; Absolute(1.6e-5);
         [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.planarity() * (1.0 - s.lambda[2] / s.lambda[0]);
-    Red "red" "-" (0.0, 1.0); "red/65535, or /255 when no channel exceeds 255"; "LAS 1.4"; RGB; Relative(5e-7);
+    Red "red" "-" (0.0, 1.0); "red/full scale (255, 65280 or 65535, by the depth of the colours)"; "LAS 1.4"; RGB; Relative(5e-7);
         []; []; |s: &Shape| s.attributes.red;
-    Green "green" "-" (0.0, 1.0); "green/65535, or /255 when no channel exceeds 255"; "LAS 1.4"; RGB; Relative(5e-7);
+    Green "green" "-" (0.0, 1.0); "green/full scale (255, 65280 or 65535, by the depth of the colours)"; "LAS 1.4"; RGB; Relative(5e-7);
         []; []; |s: &Shape| s.attributes.green;
-    Blue "blue" "-" (0.0, 1.0); "blue/65535, or /255 when no channel exceeds 255"; "LAS 1.4"; RGB; Relative(5e-7);
+    Blue "blue" "-" (0.0, 1.0); "blue/full scale (255, 65280 or 65535, by the depth of the colours)"; "LAS 1.4"; RGB; Relative(5e-7);
         []; []; |s: &Shape| s.attributes.blue;
-    Nir "nir" "-" (0.0, 1.0); "near-infrared/65535, or /255 when it never exceeds 255"; "LAS 1.4"; NIR; Relative(5e-7);
+    Nir "nir" "-" (0.0, 1.0); "near-infrared/full scale (255, 65280 or 65535, by its depth)"; "LAS 1.4"; NIR; Relative(5e-7);
         []; []; |s: &Shape| s.attributes.nir;
     Ndvi "ndvi" "-" (-1.0, 1.0); "(nir − red)/(nir + red)"; "Rouse 1974"; RED_NIR; Absolute(1e-6);
         [Flags::DARK => NAN]; []; |s: &Shape| (s.attributes.nir - s.attributes.red) / (s.attributes.nir + s.attributes.red);

@@ -4,6 +4,7 @@ mod catalogue;
 mod color;
 mod formulas;
 mod measures;
+mod presets;
 
 use std::fmt;
 use std::str::FromStr;
@@ -151,7 +152,7 @@ impl fmt::Display for Tolerance {
     }
 }
 
-/// What is special about a neighbourhood, by exact integer tests that agree on every backend.
+/// What is special about a point or its neighbourhood, by exact integer tests that agree on every backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flags(pub u32);
 
@@ -172,6 +173,34 @@ impl Flags {
     pub const DARK_RED_GREEN: Self = Self(1 << 6);
     /// The farthest member is at the query's place, and no radius was given: nothing to divide by.
     pub const NO_RADIUS: Self = Self(1 << 7);
+    /// The point is left out of neighbourhoods ([`PointCloud::ignoring`](crate::PointCloud::ignoring)): all its
+    /// features are undefined.
+    pub const LEFT_OUT: Self = Self(1 << 16);
+
+    /// Every flag with its name and what it says.
+    pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
+        (Self::FEW, "few", "fewer than three members"),
+        (Self::IDENTICAL, "identical", "all members at one place"),
+        (Self::COLLINEAR, "collinear", "all members on one line"),
+        (
+            Self::NO_PLANE,
+            "no_plane",
+            "the members without the query span no plane; set only if a feature is about that plane",
+        ),
+        (Self::DARK, "dark", "red and near-infrared are both zero"),
+        (Self::DARK_GREEN_NIR, "dark_green_nir", "green and near-infrared are both zero"),
+        (Self::DARK_RED_GREEN, "dark_red_green", "red and green are both zero"),
+        (
+            Self::NO_RADIUS,
+            "no_radius",
+            "the farthest member is at the query's place, and no radius was given",
+        ),
+        (
+            Self::LEFT_OUT,
+            "left_out",
+            "the point is left out of neighbourhoods, all its features are undefined",
+        ),
+    ];
 
     /// Whether any flag of `other` is set.
     pub fn intersects(self, other: Self) -> bool {
@@ -348,6 +377,15 @@ mod tests {
         assert_eq!(names, ["sphericity", "normal_x", "normal_y", "normal_z", "planarity"]);
         let error = FeatureSet::parse("planarty").unwrap_err();
         assert_eq!(error.to_string(), "unknown feature \"planarty\", did you mean \"planarity\"?");
+    }
+
+    #[test]
+    fn flags_have_one_bit_each() {
+        let all = Flags::ALL.iter().fold(0, |all, (flag, name, _)| {
+            assert!(flag.0.is_power_of_two() && all & flag.0 == 0, "{name}");
+            all | flag.0
+        });
+        assert_eq!(all, 0x1_003f, "a new flag belongs into the table");
     }
 
     #[test]

@@ -29,10 +29,6 @@ impl Kind {
             Self::F32 => 9,
         }
     }
-
-    pub(super) fn size(self) -> usize {
-        if self == Self::U16 { 2 } else { 4 }
-    }
 }
 
 /// One dimension's description, as in the file.
@@ -42,10 +38,15 @@ pub(super) struct Descriptor(pub(super) [u8; DESCRIPTOR]);
 impl Descriptor {
     /// Describes a feature's column.
     pub(super) fn of(row: &Row, kind: Kind) -> Self {
+        Self::new(&row.las_name(), &format!("[{}] {}", row.unit, row.formula), kind)
+    }
+
+    /// Describes any column.
+    pub(super) fn new(name: &str, text: &str, kind: Kind) -> Self {
         let mut bytes = [0; DESCRIPTOR];
         bytes[2] = kind.code();
-        put(&mut bytes[NAME], &row.las_name());
-        put(&mut bytes[DESCRIPTION], &ascii(&format!("[{}] {}", row.unit, row.formula)));
+        put(&mut bytes[NAME], name);
+        put(&mut bytes[DESCRIPTION], &ascii(text));
         Self(bytes)
     }
 
@@ -63,8 +64,12 @@ impl Descriptor {
         &name[..name.iter().position(|&b| b == 0).unwrap_or(name.len())]
     }
 
+    pub(super) fn text_name(&self) -> String {
+        String::from_utf8_lossy(self.name()).into_owned()
+    }
+
     /// Bytes of the dimension in a record; `None` for a type that the specification does not have.
-    fn size(&self) -> Option<usize> {
+    pub(super) fn size(&self) -> Option<usize> {
         const SCALARS: [usize; 10] = [1, 1, 2, 2, 4, 4, 8, 8, 4, 8];
         match self.0[2] {
             0 => Some(usize::from(self.0[3])),

@@ -9,6 +9,7 @@ use las::point::Format;
 use las::raw;
 
 use super::Named;
+use super::crs::{self, Stated};
 use super::layout::{Layout, u16_at, u64_at};
 use crate::error::Result;
 
@@ -99,6 +100,8 @@ pub(super) struct Header {
     pub(super) waveform_evlr: Option<usize>,
     /// Descriptions of extra bytes, in the order of the records that hold them.
     pub(super) extra_bytes: Vec<Vec<u8>>,
+    /// What the coordinate reference system says of units.
+    pub(super) units: Stated,
 }
 
 impl Header {
@@ -173,8 +176,14 @@ impl Header {
         let mut extra_bytes: Vec<_> =
             vlrs.iter().filter(|v| v.is(EXTRA_BYTES.0, EXTRA_BYTES.1)).map(|v| v.data.clone()).collect();
         for evlr in evlrs.iter().filter(|e| e.is(EXTRA_BYTES.0, EXTRA_BYTES.1)) {
-            extra_bytes.push(source.extra_bytes(evlr)?);
+            // A record has room for 65,535 extra bytes, so longer descriptions describe nothing that is there.
+            extra_bytes.push(source.data(evlr, u16::MAX.into())?);
         }
+        let wkt_first = raw.global_encoding & 16 != 0;
+        let vlr = |record| vlrs.iter().find(|v| v.is(crs::USER, record)).map(|v| v.data.as_slice());
+        let evlr = evlrs.iter().find(|e| e.is(crs::USER, crs::WKT));
+        let far = evlr.map(|evlr| source.data(evlr, crs::LONGEST_WKT)).transpose()?;
+        let units = Stated::of(vlr(crs::GEO_KEYS), vlr(crs::WKT).or(far.as_deref()), wkt_first);
         Ok(Self {
             bytes,
             file_length,
@@ -192,6 +201,7 @@ impl Header {
             waveform,
             waveform_evlr,
             extra_bytes,
+            units,
         })
     }
 }
@@ -284,10 +294,10 @@ impl Source<'_> {
         Ok(evlrs)
     }
 
-    fn extra_bytes(&mut self, evlr: &Evlr) -> Result<Vec<u8>> {
+    /// An extended record's first bytes, `most` at most.
+    fn data(&mut self, evlr: &Evlr, most: u64) -> Result<Vec<u8>> {
         let length = evlr.data.end - evlr.data.start;
-        // A record has room for 65,535 extra bytes, so longer descriptions describe nothing that is there.
-        let mut data = vec![0; length.min(u64::from(u16::MAX)) as usize];
+        let mut data = vec![0; length.min(most) as usize];
         self.file.seek(SeekFrom::Start(evlr.data.start)).map_err(|e| self.named.io(e))?;
         self.fill(&mut data)?;
         Ok(data)

@@ -10,6 +10,8 @@ pub(super) struct Layout {
     pub(super) classification: usize,
     /// Formats below 6 keep flags in the upper three bits of the class.
     pub(super) class_mask: u8,
+    /// Byte and bit of the flag that says a point is deleted.
+    pub(super) withheld: (usize, u8),
     pub(super) rgb: Option<usize>,
     pub(super) nir: Option<usize>,
 }
@@ -30,6 +32,7 @@ impl Layout {
             base,
             classification: if format.is_extended { 16 } else { 15 },
             class_mask: if format.is_extended { 0xff } else { 0x1f },
+            withheld: if format.is_extended { (15, 1 << 2) } else { (15, 1 << 7) },
             rgb: format.has_color.then_some(color),
             nir: format.has_nir.then_some(color + 6),
         }

@@ -8,6 +8,7 @@
 //! allocated from it, records are decoded in bounded batches, and vectors grow as records decode.
 
 mod chunks;
+mod crs;
 mod decode;
 mod extra_bytes;
 mod header;
@@ -15,10 +16,11 @@ mod layout;
 mod output;
 mod read;
 mod scale;
+mod wkt;
 mod write;
 
 pub use read::{LasCloud, ReadOptions, read, read_with};
-pub use write::{WriteOptions, WriteSummary, check_output, write_with_columns};
+pub use write::{FLAGS, WriteOptions, WriteSummary, check_output, write_with_columns};
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

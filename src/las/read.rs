@@ -9,6 +9,7 @@ use super::{Watch, report, scale};
 use crate::cloud::{MAX_POINTS, PointCloud};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
+use crate::unit::Units;
 
 /// What to read of a file.
 #[derive(Clone, Copy, Default)]
@@ -49,6 +50,11 @@ pub struct LasCloud {
     pub intensity: Vec<u16>,
     /// ASPRS class, without the flags that formats below 6 keep beside it.
     pub classification: Vec<u8>,
+    /// Whether a point's flags say that it is deleted.
+    pub withheld: Vec<bool>,
+    /// What the coordinate reference system says of units and [`Unit`](crate::Unit) cannot, in a sentence.
+    pub unit_note: Option<String>,
+    units: Units,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +64,8 @@ enum Coordinates {
 }
 
 impl LasCloud {
-    /// The cloud, for an [`Engine`](crate::Engine).
+    /// The cloud, for an [`Engine`](crate::Engine). Its unit is that of the file's coordinate reference system: GeoTIFF
+    /// keys or well-known text. Where that states none, metres are assumed.
     pub fn cloud(&self) -> PointCloud<'_> {
         let mut cloud = match &self.coordinates {
             Coordinates::Lattice(points, frame) => PointCloud::from_lattice(points, *frame),
@@ -70,7 +77,15 @@ impl LasCloud {
         if let Some(nir) = &self.nir {
             cloud = cloud.with_nir(nir);
         }
-        cloud
+        cloud.with_units(self.units)
+    }
+
+    /// Which points have one of these classes or, if `withheld`, are flagged as deleted: for
+    /// [`PointCloud::ignoring`]. `None` if there is no such point.
+    pub fn ignored(&self, classes: &[u8], withheld: bool) -> Option<Vec<bool>> {
+        let is_ignored = |(class, deleted): (&u8, &bool)| classes.contains(class) || (withheld && *deleted);
+        let ignored: Vec<bool> = self.classification.iter().zip(&self.withheld).map(is_ignored).collect();
+        ignored.contains(&true).then_some(ignored)
     }
 
     /// Lattice coordinates and their frame: the file's integers minus one integer per axis, times one where the
@@ -144,6 +159,7 @@ struct Raw {
     nir: Option<Vec<u16>>,
     intensity: Vec<u16>,
     classification: Vec<u8>,
+    withheld: Vec<bool>,
 }
 
 impl Raw {
@@ -154,6 +170,7 @@ impl Raw {
             nir: layout.nir.map(|_| Vec::new()),
             intensity: Vec::new(),
             classification: Vec::new(),
+            withheld: Vec::new(),
         }
     }
 
@@ -170,6 +187,8 @@ impl Raw {
         self.xyz.extend(records().map(|r| [i32_at(r, 0), i32_at(r, 4), i32_at(r, 8)]));
         self.intensity.extend(records().map(|r| u16_at(r, INTENSITY)));
         self.classification.extend(records().map(|r| r[layout.classification] & layout.class_mask));
+        let (byte, bit) = layout.withheld;
+        self.withheld.extend(records().map(|r| r[byte] & bit != 0));
         if let (Some(at), Some(rgb)) = (layout.rgb, &mut self.rgb) {
             for (channel, column) in rgb.iter_mut().enumerate() {
                 column.extend(records().map(|r| u16_at(r, at + 2 * channel)));
@@ -181,9 +200,21 @@ impl Raw {
     }
 
     fn finish(self, records: &Records) -> Result<LasCloud> {
-        let Self { xyz, rgb, nir, intensity, classification } = self;
+        let Self { xyz, rgb, nir, intensity, classification, withheld } = self;
         let coordinates = coordinates(xyz, records)?;
-        Ok(LasCloud { coordinates, rgb, nir, intensity, classification })
+        let stated = &records.header().units;
+        let (units, unit_note) = (stated.units(), stated.note.clone());
+        if let Some(note) = &unit_note {
+            tracing::warn!("{note}");
+        }
+        if units.horizontal != units.vertical {
+            tracing::warn!(
+                "x and y are in {}, z in {}: shapes are distorted",
+                units.horizontal,
+                units.vertical
+            );
+        }
+        Ok(LasCloud { coordinates, rgb, nir, intensity, classification, withheld, unit_note, units })
     }
 }
 

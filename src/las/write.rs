@@ -14,7 +14,7 @@ use super::output::{Output, same_file};
 use super::{Named, Watch, report};
 use crate::columns::{Column, Columns};
 use crate::error::{Error, Result};
-use crate::features::{FeatureSet, Row};
+use crate::features::FeatureSet;
 
 /// How to write columns.
 #[derive(Clone, Copy, Default)]
@@ -22,6 +22,8 @@ use crate::features::{FeatureSet, Row};
 pub struct WriteOptions<'a> {
     /// Replace the input's dimensions that have a column's name, instead of refusing.
     pub overwrite_columns: bool,
+    /// Also write each point's [`Flags`](crate::Flags), as the u32 dimension [`FLAGS`].
+    pub flags: bool,
     /// Called after each batch.
     pub watch: Option<Watch<'a>>,
 }
@@ -34,6 +36,13 @@ impl<'a> WriteOptions<'a> {
         self
     }
 
+    /// Also writes each point's [`Flags`](crate::Flags), as the u32 dimension [`FLAGS`].
+    #[must_use]
+    pub fn flags(mut self, yes: bool) -> Self {
+        self.flags = yes;
+        self
+    }
+
     /// Has `watch` called after each batch.
     #[must_use]
     pub fn watch(mut self, watch: Watch<'a>) -> Self {
@@ -41,6 +50,9 @@ impl<'a> WriteOptions<'a> {
         self
     }
 }
+
+/// Name of the dimension that holds [`Flags`](crate::Flags).
+pub const FLAGS: &str = "Flags";
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,7 +81,8 @@ pub fn check_output(
     let (input, output) = (input.as_ref(), output.as_ref());
     compressed(input, output)?;
     let records = Records::open(input)?;
-    let columns: Vec<_> = set.iter().map(|f| (f.row(), Kind::F32)).collect();
+    let columns = set.iter().map(|f| Descriptor::of(f.row(), Kind::F32));
+    let columns: Vec<_> = columns.chain(options.flags.then(flags_descriptor)).collect();
     Plan::new(&Named::new(output), records.header(), &columns, options.overwrite_columns)?;
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match std::fs::metadata(folder) {
@@ -82,7 +95,8 @@ pub fn check_output(
 /// Copies the LAS/LAZ file `input` to `output` and adds one extra-bytes dimension per column, under its LAS name.
 ///
 /// Points keep their order, every byte of their records and the file's scale and offset; the header (version, point
-/// format, GUID, dates, bounds, counts), VLRs and EVLRs are kept. Counts become u16, or u32 where they need it,
+/// format, GUID, dates, bounds, counts), VLRs and EVLRs are kept. Counts become u16, or u32 where they need it, if every
+/// point has one;
 /// everything else f32. `output` is LAZ or LAS by its ending, whatever the input is. It appears under its name when
 /// it is whole.
 ///
@@ -107,9 +121,10 @@ pub fn write_with_columns(
             .named()
             .bad(format!("the file has {points} points, the columns have {have} values")));
     }
-    let columns: Vec<_> = columns.iter().map(Values::new).collect();
-    let kinds: Vec<_> = columns.iter().map(|c| (c.column.feature.row(), c.kind)).collect();
-    let plan = Plan::new(&named, records.header(), &kinds, options.overwrite_columns)?;
+    let flags = options.flags.then(|| Values { numbers: Numbers::Flags(columns.flags()), kind: Kind::U32 });
+    let columns: Vec<_> = columns.iter().map(Values::new).chain(flags).collect();
+    let described: Vec<_> = columns.iter().map(Values::descriptor).collect();
+    let plan = Plan::new(&named, records.header(), &described, options.overwrite_columns)?;
     let mut summary = plan.summary.clone();
     summary.points = points;
     for note in &summary.notes {
@@ -151,8 +166,18 @@ fn compressed(input: &Path, output: &Path) -> Result<bool> {
 
 /// One column, and how it is written.
 struct Values<'a> {
-    column: &'a Column,
+    numbers: Numbers<'a>,
     kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Numbers<'a> {
+    Column(&'a Column),
+    Flags(&'a [u32]),
+}
+
+fn flags_descriptor() -> Descriptor {
+    Descriptor::new(FLAGS, "what is special, one bit each", Kind::U32)
 }
 
 impl<'a> Values<'a> {
@@ -165,11 +190,21 @@ impl<'a> Values<'a> {
             true if whole(4_294_967_040.0) => Kind::U32,
             _ => Kind::F32,
         };
-        Self { column, kind }
+        Self { numbers: Numbers::Column(column), kind }
+    }
+
+    fn descriptor(&self) -> Descriptor {
+        match self.numbers {
+            Numbers::Column(column) => Descriptor::of(column.feature.row(), self.kind),
+            Numbers::Flags(_) => flags_descriptor(),
+        }
     }
 
     fn put(&self, i: usize, target: &mut [u8]) {
-        let value = self.column.values[i];
+        let value = match self.numbers {
+            Numbers::Column(column) => column.values[i],
+            Numbers::Flags(flags) => return target.copy_from_slice(&flags[i].to_le_bytes()),
+        };
         match self.kind {
             Kind::U16 => target.copy_from_slice(&(value as u16).to_le_bytes()),
             Kind::U32 => target.copy_from_slice(&(value as u32).to_le_bytes()),
@@ -195,7 +230,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(named: &Named, header: &Header, columns: &[(&Row, Kind)], overwrite: bool) -> Result<Self> {
+    fn new(named: &Named, header: &Header, columns: &[Descriptor], overwrite: bool) -> Result<Self> {
         let described = header.extra_bytes.iter().map(Vec::as_slice);
         let base = header.layout.base;
         let (dimensions, note) = extra_bytes::dimensions(described, base, header.record_length);
@@ -214,31 +249,31 @@ impl Plan {
         // New columns follow the dimensions of the first record: most readers (laspy, PDAL) know no other, and go on
         // seeing what later records describe as they did before.
         let later = dimensions.iter().position(|d| d.record > 0).unwrap_or(dimensions.len());
-        let same = |d: &Dimension, row: &Row| row.las_name().as_bytes() == d.descriptor.name();
+        let same = |d: &Dimension, column: &Descriptor| column.name() == d.descriptor.name();
         let mut is_new = vec![true; columns.len()];
-        for (j, (row, _)) in columns.iter().enumerate() {
-            is_new[j] = !dimensions.iter().any(|d| same(d, row));
+        for (j, column) in columns.iter().enumerate() {
+            is_new[j] = !dimensions.iter().any(|d| same(d, column));
         }
         let mut placed = vec![false; columns.len()];
         for i in 0..=dimensions.len() {
             if i == later {
                 for (j, column) in columns.iter().enumerate().filter(|(j, _)| is_new[*j]) {
-                    plan.column(0, j, *column);
-                    plan.summary.added.push(column.0.las_name());
+                    let name = plan.column(0, j, column);
+                    plan.summary.added.push(name);
                 }
             }
             let Some(dimension) = dimensions.get(i) else { break };
-            match columns.iter().position(|c| same(dimension, c.0)).filter(|&j| !placed[j]) {
+            match columns.iter().position(|c| same(dimension, c)).filter(|&j| !placed[j]) {
                 None => {
                     plan.push(Segment::Copy(dimension.range.clone()));
                     plan.descriptors[dimension.record].push(dimension.descriptor.clone());
                 }
                 Some(j) if overwrite => {
                     placed[j] = true;
-                    plan.column(dimension.record, j, columns[j]);
-                    plan.summary.replaced.push(columns[j].0.las_name());
+                    let name = plan.column(dimension.record, j, &columns[j]);
+                    plan.summary.replaced.push(name);
                 }
-                Some(j) => return Err(Error::ColumnExists { name: columns[j].0.las_name() }),
+                Some(j) => return Err(Error::ColumnExists { name: columns[j].text_name() }),
             }
         }
         let n = plan.descriptors.iter().map(Vec::len).max().unwrap_or(0);
@@ -254,9 +289,12 @@ impl Plan {
         Ok(plan)
     }
 
-    fn column(&mut self, record: usize, index: usize, (row, kind): (&Row, Kind)) {
-        self.push(Segment::Column { index, size: kind.size() });
-        self.descriptors[record].push(Descriptor::of(row, kind));
+    /// Adds a column to a record; gives its name.
+    fn column(&mut self, record: usize, index: usize, descriptor: &Descriptor) -> String {
+        // Columns are of the types of `Kind`, which have a size.
+        self.push(Segment::Column { index, size: descriptor.size().unwrap_or(0) });
+        self.descriptors[record].push(descriptor.clone());
+        descriptor.text_name()
     }
 
     fn push(&mut self, segment: Segment) {

@@ -194,6 +194,14 @@ impl Seen {
         (0..self.len()).map(value).collect()
     }
 
+    /// Values of a u32 dimension.
+    pub fn u32s(&self, name: &str) -> Vec<u32> {
+        let (_, kind, range) = self.dimensions().into_iter().find(|d| d.0 == name).unwrap();
+        assert_eq!(kind, 5, "{name}");
+        let value = |i| u32::from_le_bytes(self.record(i)[range.clone()].try_into().unwrap());
+        (0..self.len()).map(value).collect()
+    }
+
     /// Values of a u16 dimension.
     pub fn u16s(&self, name: &str) -> Vec<u16> {
         let (_, kind, range) = self.dimensions().into_iter().find(|d| d.0 == name).unwrap();

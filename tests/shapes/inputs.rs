@@ -1,6 +1,6 @@
 //! Every way to hand over a cloud gives the same result.
 
-use lidar_features::{Columns, Feature, FeatureSet, Flags, Frame, Neighbors, PointCloud};
+use lidar_features::{ColorDepth, Columns, Feature, FeatureSet, Flags, Frame, Neighbors, PointCloud};
 
 use crate::common::clouds::{self, Cloud};
 use crate::common::{cpu_engine, engines, features, knn};
@@ -61,7 +61,7 @@ fn columns_come_in_the_order_they_were_asked_for() {
         let (a, report) = engine.features(&cloud.borrow(), &forth, knn(9)).unwrap();
         let (b, _) = engine.features(&cloud.borrow(), &back, knn(9)).unwrap();
         assert_eq!(report.features, forth.iter().collect::<Vec<_>>());
-        assert_eq!(report.color_range, [Some(255), Some(255)]);
+        assert_eq!(report.color, [Some(ColorDepth::Bits8); 2]);
         assert!(b.iter().map(|c| c.feature).eq(back.iter()), "{name}");
         // A column does not depend on which others are computed with it. On a GPU another set of columns is another
         // kernel, which a driver may fuse differently: the last bits may differ, nothing more.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lidar_features::las::{LasCloud, ReadOptions, read_with};
 use lidar_features::synthetic::{self, Scene};
-use lidar_features::{Columns, FeatureSet, PointCloud, Report};
+use lidar_features::{Columns, FeatureSet, Fill, PointCloud, Report};
 use serde_json::json;
 
 use crate::check::{Expected, KNOWN};
@@ -47,10 +47,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let source = Source::load(args, &progress)?;
     let load_seconds = start.elapsed().as_secs_f64();
     let engine = args.request.engine()?;
-    let cloud = source.cloud();
+    let ignored = source.ignored(&args.request)?;
+    let cloud = args.request.cloud(source.cloud(), ignored.as_deref());
+    let set = args.request.set_for(set, &cloud)?;
+    let options = args.request.options();
 
     progress.step("warming up".to_owned());
-    let compute = |set: &FeatureSet| engine.features(&cloud, set, neighborhood);
+    let compute = |set: &FeatureSet| engine.features_with(&cloud, set, neighborhood, &options);
     let (mut columns, first) = compute(&set)?;
     let mut runs: Vec<Report> = Vec::new();
     for i in 0..args.repeat {
@@ -69,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if !KNOWN.iter().any(|f| columns.get(*f).is_some()) {
         columns = compute(&FeatureSet::new(KNOWN))?.0;
     }
-    let checked = check(&source, &columns, first.quantum, args.request.k());
+    let checked = check(&source, &columns, first.quantum, &args.request, ignored.as_deref());
     drop(progress);
     print(args, &source, &median, &runs, load_seconds, &checked)?;
     match checked.mismatches {
@@ -85,14 +88,22 @@ struct Checked {
     mismatches: usize,
 }
 
-fn check(source: &Source, columns: &Columns, quantum: f64, k: u32) -> Checked {
-    let expected = match source {
-        Source::Scene(scene) => Expected::new(&scene.lattice, quantum, k),
+fn check(
+    source: &Source,
+    columns: &Columns,
+    quantum: f64,
+    request: &Request,
+    ignored: Option<&[bool]>,
+) -> Checked {
+    let lattice = match source {
+        Source::Scene(scene) => &scene.lattice[..],
         Source::File(file) => match file.lattice() {
-            Some((lattice, _)) => Expected::new(lattice, quantum, k),
+            Some((lattice, _)) => lattice,
             None => return Checked { sample: 0, mismatches: 0 },
         },
     };
+    let undefined = if request.fill() == Fill::Zero { 0.0 } else { f64::NAN };
+    let expected = Expected::new(lattice, ignored, quantum, request.k(), undefined);
     Checked { sample: expected.sample(), mismatches: expected.mismatches(columns) }
 }
 
@@ -122,6 +133,7 @@ fn print(
     let mut rows = vec![
         vec!["source".to_owned(), format!("{}, {} points", source.name(args), median.points)],
         vec!["computed".to_owned(), format!("{} features, k = {}", median.features.len(), args.request.k())],
+        vec!["left out".to_owned(), format!("{} points", median.left_out)],
         vec!["on".to_owned(), report::who(median)],
         vec!["seconds".to_owned(), format!("{:.4} (median of {})", median.seconds, args.repeat)],
         vec!["rate".to_owned(), format!("{:.3} million points/s", rate / 1e6)],
@@ -178,6 +190,18 @@ impl Source {
         match self {
             Self::File(file) => file.cloud(),
             Self::Scene(scene) => scene.cloud(),
+        }
+    }
+
+    /// Which points the request leaves out. Scenes have neither classes nor flags.
+    fn ignored(&self, request: &Request) -> Result<Option<Vec<bool>>, Failure> {
+        let (classes, withheld) = request.ignored();
+        match self {
+            Self::File(file) => Ok(file.ignored(classes, withheld)),
+            Self::Scene(_) if classes.is_empty() && !withheld => Ok(None),
+            Self::Scene(_) => {
+                Err(Failure::Usage("--ignore-classes and --skip-withheld need a file (--input)".to_owned()))
+            }
         }
     }
 

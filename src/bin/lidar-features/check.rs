@@ -14,6 +14,8 @@ pub const KNOWN: [Feature; 3] = [Feature::KnnDistance, Feature::NeighborCount, F
 /// What is true of the sampled points.
 pub struct Expected {
     points: Vec<Point>,
+    /// What stands for undefined values.
+    undefined: f64,
 }
 
 struct Point {
@@ -24,17 +26,20 @@ struct Point {
 }
 
 impl Expected {
-    /// Finds the `k` nearest neighbours of a sample, ties by index, among all points.
-    pub fn new(lattice: &[[i32; 3]], quantum: f64, k: u32) -> Self {
-        let n = lattice.len();
+    /// Finds the `k` nearest neighbours of a sample, ties by index, among all points but those that are ignored.
+    pub fn new(lattice: &[[i32; 3]], ignored: Option<&[bool]>, quantum: f64, k: u32, undefined: f64) -> Self {
+        let kept: Vec<u32> = (0..lattice.len() as u32)
+            .filter(|&i| ignored.is_none_or(|ignored| !ignored[i as usize]))
+            .collect();
+        let n = kept.len();
         let count = SAMPLE.min(n);
-        let indices = (0..count).map(|s| (s as u128 * n as u128 / count as u128) as usize);
+        let indices = (0..count).map(|s| kept[(s as u128 * n as u128 / count as u128) as usize] as usize);
         let members = (k as usize).min(n);
         let points = indices.collect::<Vec<_>>().into_par_iter().map(|index| {
-            let nearest = nearest(lattice, index, members);
+            let nearest = nearest(lattice, &kept, index, members);
             point(lattice, index, &nearest, quantum)
         });
-        Self { points: points.collect() }
+        Self { points: points.collect(), undefined }
     }
 
     pub fn sample(&self) -> usize {
@@ -57,7 +62,9 @@ impl Expected {
                 Feature::NeighborCount => (p.members, 0.0),
                 Feature::KnnDistance => (p.radius, 1e-6),
                 // Undefined below three members.
-                _ if p.members < 3.0 => return !got.is_nan(),
+                _ if p.members < 3.0 => {
+                    return got != self.undefined && !(got.is_nan() && self.undefined.is_nan());
+                }
                 _ => (p.eigenvalue_sum, 1e-5),
             };
             // NaN is not close to anything.
@@ -69,12 +76,13 @@ impl Expected {
 }
 
 /// Squared distance in quanta² and index of the nearest points, in no order.
-fn nearest(lattice: &[[i32; 3]], query: usize, members: usize) -> Vec<(u64, u32)> {
+fn nearest(lattice: &[[i32; 3]], kept: &[u32], query: usize, members: usize) -> Vec<(u64, u32)> {
     let q = lattice[query];
     let mut heap = BinaryHeap::with_capacity(members + 1);
-    for (i, p) in lattice.iter().enumerate() {
+    for &i in kept {
+        let p = lattice[i as usize];
         let dist_sq: u64 = (0..3).map(|a| u64::from(p[a].abs_diff(q[a])).pow(2)).sum();
-        let candidate = (dist_sq, i as u32);
+        let candidate = (dist_sq, i);
         if heap.len() < members {
             heap.push(candidate);
         } else if let Some(mut farthest) = heap.peek_mut()
@@ -118,7 +126,7 @@ mod tests {
         let engine = Engine::builder().backend(Backend::Cpu).build().unwrap();
         let set = FeatureSet::new(KNOWN);
         let of = |k| engine.features(&scene.cloud(), &set, Neighborhood::knn(k).unwrap()).unwrap().0;
-        let expected = Expected::new(&scene.lattice, scene.frame.quantum(), 12);
+        let expected = Expected::new(&scene.lattice, None, scene.frame.quantum(), 12, f64::NAN);
         assert_eq!((expected.sample(), expected.mismatches(&of(12))), (64, 0));
         assert!(expected.mismatches(&of(11)) > 64);
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use lidar_features::FeatureSet;
 use lidar_features::las::{ReadOptions, WriteOptions, check_output, read_with, write_with_columns};
 use serde_json::json;
 
@@ -20,7 +21,10 @@ pub struct Args {
     output: PathBuf,
     #[command(flatten)]
     request: Request,
-    /// Replaces dimensions of the input that have a feature's name, instead of refusing.
+    /// Adds the dimension Flags (u32): what is special about each point and its neighbourhood.
+    #[arg(long)]
+    flags: bool,
+    /// Replaces dimensions of the input that have a new one's name, instead of refusing.
     #[arg(long)]
     overwrite_columns: bool,
     /// Writes the run's report to this file.
@@ -41,8 +45,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
     let neighborhood = args.request.neighborhood()?;
     interrupt::install();
-    let write = WriteOptions::default().overwrite_columns(args.overwrite_columns);
-    check_output(&args.input, &args.output, &set, &write)?;
+    let write = WriteOptions::default().overwrite_columns(args.overwrite_columns).flags(args.flags);
+    // Which columns there will be may depend on the cloud; the paths do not.
+    let certain = if args.request.only_available() { &FeatureSet::default() } else { &set };
+    check_output(&args.input, &args.output, certain, &write)?;
     let engine = args.request.engine()?;
 
     let progress = Progress::new();
@@ -51,8 +57,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let file = read_with(&args.input, &ReadOptions::default().watch(&watch))?;
     let read_seconds = start.elapsed().as_secs_f64();
 
+    let (classes, withheld) = args.request.ignored();
+    let ignored = file.ignored(classes, withheld);
+    let cloud = args.request.cloud(file.cloud(), ignored.as_deref());
+    let set = args.request.set_for(set, &cloud)?;
+    if args.request.only_available() {
+        check_output(&args.input, &args.output, &set, &write)?;
+    }
     progress.step(format!("computing {} features of {} points", set.len(), file.len()));
-    let (columns, run) = engine.features(&file.cloud(), &set, neighborhood)?;
+    let (columns, run) = engine.features_with(&cloud, &set, neighborhood, &args.request.options())?;
+    let unit_note = file.unit_note.clone();
     drop(file);
 
     let start = Instant::now();
@@ -68,7 +82,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         value.insert("io".to_owned(), json!({ "read": read_seconds, "write": write_seconds }));
         value.insert("added".to_owned(), json!(summary.added));
         value.insert("replaced".to_owned(), json!(summary.replaced));
-        value.insert("notes".to_owned(), json!(summary.notes));
+        let notes: Vec<_> = summary.notes.iter().chain(&unit_note).collect();
+        value.insert("notes".to_owned(), json!(notes));
         output::write_json(path, &value.into())?;
     }
     output::print(&format!(

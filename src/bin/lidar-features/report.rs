@@ -1,19 +1,23 @@
 //! A run's report as JSON. Keys are added by later versions, never renamed.
 
-use lidar_features::Report;
+use lidar_features::{ColorDepth, Report};
 use serde_json::{Map, Value, json};
 
 pub fn json(report: &Report) -> Map<String, Value> {
     let stages: Map<_, _> =
         report.stages.iter().map(|(name, seconds)| ((*name).to_owned(), json!(seconds))).collect();
     let pool = &report.pool;
+    let [rgb, nir] = report.color;
     let value = json!({
         "points": report.points,
         "backend": report.backend,
         "adapter": report.adapter,
         "fallback": report.fallback,
         "quantum": report.quantum,
-        "unit": report.unit,
+        "unit": report.unit.to_string(),
+        "vertical_unit": report.vertical_unit.to_string(),
+        "unit_source": report.unit_source.to_string(),
+        "left_out": report.left_out,
         "chunks": report.chunks,
         "stragglers": report.stragglers,
         "seconds": report.seconds,
@@ -32,7 +36,8 @@ pub fn json(report: &Report) -> Map<String, Value> {
             "allocation_seconds": pool.allocation_seconds,
         },
         "features": report.features.iter().map(|f| f.name()).collect::<Vec<_>>(),
-        "color_range": { "rgb": report.color_range[0], "nir": report.color_range[1] },
+        "color": { "rgb": rgb.map(|d| d.to_string()), "nir": nir.map(|d| d.to_string()) },
+        "color_range": { "rgb": rgb.map(ColorDepth::full_scale), "nir": nir.map(ColorDepth::full_scale) },
     });
     match value {
         Value::Object(map) => map,

@@ -1,7 +1,9 @@
 //! What to compute and on what: the arguments that `compute` and `bench` share.
 
 use clap::ValueEnum;
-use lidar_features::{Backend, Engine, FeatureSet, Neighborhood};
+use lidar_features::{
+    Backend, ColorDepth, Engine, FeatureSet, Fill, Neighborhood, Options, Orientation, PointCloud, Unit,
+};
 
 use crate::failure::Failure;
 
@@ -10,9 +12,33 @@ pub struct Request {
     /// Features, aliases or groups, separated by commas [default: all that need coordinates only].
     #[arg(long, value_name = "A,B,C")]
     features: Option<String>,
+    /// A named set of features; those of --features are added to it.
+    #[arg(long, value_name = "NAME", value_parser = preset_names())]
+    preset: Option<String>,
+    /// Leaves out features whose inputs the cloud lacks, and says which, instead of failing.
+    #[arg(long)]
+    available: bool,
     /// Neighbours of each point, itself counted.
     #[arg(long, value_name = "K", default_value_t = 20)]
     knn: u32,
+    /// What to write where a feature is undefined; 0 stands for (0, 0, 1) in normals.
+    #[arg(long, value_enum, value_name = "VALUE", default_value_t = FillChoice::Nan)]
+    fill: FillChoice,
+    /// Turns normals to the side of the surface that this point sees, instead of up.
+    #[arg(long, value_name = "X,Y,Z", value_parser = viewpoint, allow_hyphen_values = true)]
+    viewpoint: Option<Viewpoint>,
+    /// Leaves points of these classes out of neighbourhoods; their own features are undefined.
+    #[arg(long, value_name = "C,D", value_delimiter = ',')]
+    ignore_classes: Vec<u8>,
+    /// Leaves out points that are flagged as deleted.
+    #[arg(long)]
+    skip_withheld: bool,
+    /// Unit of the coordinates [default: what the file's reference system says, else m].
+    #[arg(long, value_enum)]
+    unit: Option<UnitChoice>,
+    /// How colours and near-infrared are recorded [default: recognised from the values].
+    #[arg(long, value_enum, value_name = "DEPTH")]
+    color_depth: Option<DepthChoice>,
     #[command(flatten)]
     device: Device,
 }
@@ -38,16 +64,90 @@ enum Choice {
     Cpu,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum FillChoice {
+    Nan,
+    #[value(name = "0")]
+    Zero,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum UnitChoice {
+    /// Metre.
+    M,
+    /// International foot.
+    Feet,
+    /// US survey foot.
+    UsFeet,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DepthChoice {
+    /// 0 to 255.
+    #[value(name = "8")]
+    Bits8,
+    /// Multiples of 256 up to 65280.
+    #[value(name = "8x256")]
+    Bits8Times256,
+    /// Multiples of 257 up to 65535.
+    #[value(name = "8x257")]
+    Bits8Times257,
+    /// 0 to 65535.
+    #[value(name = "16")]
+    Bits16,
+}
+
+/// Wrapped, since clap takes a bare array for many values.
+#[derive(Clone, Copy)]
+struct Viewpoint([f64; 3]);
+
+fn viewpoint(text: &str) -> Result<Viewpoint, String> {
+    let numbers: Result<Vec<f64>, _> = text.split(',').map(|v| v.trim().parse::<f64>()).collect();
+    match numbers.ok().and_then(|v| <[f64; 3]>::try_from(v).ok()) {
+        Some(at) if at.iter().all(|v| v.is_finite()) => Ok(Viewpoint(at)),
+        _ => Err("three finite numbers are needed, separated by commas".to_owned()),
+    }
+}
+
+fn preset_names() -> clap::builder::PossibleValuesParser {
+    FeatureSet::PRESETS.iter().copied().into()
+}
+
 impl Request {
-    /// The features, each once.
+    /// The features, each once, whether the cloud has their inputs or not.
     pub fn set(&self) -> Result<FeatureSet, Failure> {
-        let set = match &self.features {
-            Some(list) => FeatureSet::parse(list)?,
-            None => FeatureSet::geometric(),
+        let mut set = match (&self.preset, &self.features) {
+            (Some(name), _) => FeatureSet::preset(name)?,
+            (None, Some(_)) => FeatureSet::default(),
+            (None, None) => FeatureSet::geometric(),
         };
+        if let Some(list) = &self.features {
+            FeatureSet::parse(list)?.iter().for_each(|feature| set.insert(feature));
+        }
         match set.is_empty() {
             true => Err(Failure::Usage("--features names no feature".to_owned())),
             false => Ok(set),
+        }
+    }
+
+    /// Whether `set` depends on the cloud.
+    pub fn only_available(&self) -> bool {
+        self.available
+    }
+
+    /// The features to compute of this cloud. Says on stderr what was left out.
+    pub fn set_for(&self, set: FeatureSet, cloud: &PointCloud<'_>) -> Result<FeatureSet, Failure> {
+        if !self.available {
+            return Ok(set);
+        }
+        let (kept, left_out) = set.available(cloud);
+        if !left_out.is_empty() {
+            let list: Vec<_> = left_out.iter().map(|(f, input)| format!("{f} (needs {input})")).collect();
+            eprintln!("left out: {}", list.join(", "));
+        }
+        match kept.is_empty() {
+            true => Err(Failure::Failed("the cloud lacks the inputs of every feature".to_owned())),
+            false => Ok(kept),
         }
     }
 
@@ -58,6 +158,50 @@ impl Request {
     /// Neighbours of each point.
     pub fn k(&self) -> u32 {
         self.knn
+    }
+
+    /// How to write what is computed.
+    pub fn options(&self) -> Options {
+        let options = Options::default().fill(self.fill());
+        match self.viewpoint {
+            Some(Viewpoint(at)) => options.orientation(Orientation::Viewpoint(at)),
+            None => options,
+        }
+    }
+
+    pub fn fill(&self) -> Fill {
+        match self.fill {
+            FillChoice::Nan => Fill::Nan,
+            FillChoice::Zero => Fill::Zero,
+        }
+    }
+
+    /// Classes to leave out, and whether to leave out withheld points.
+    pub fn ignored(&self) -> (&[u8], bool) {
+        (&self.ignore_classes, self.skip_withheld)
+    }
+
+    /// A cloud as the arguments say that it is to be taken.
+    pub fn cloud<'a>(&self, mut cloud: PointCloud<'a>, ignored: Option<&'a [bool]>) -> PointCloud<'a> {
+        if let Some(ignored) = ignored {
+            cloud = cloud.ignoring(ignored);
+        }
+        if let Some(unit) = self.unit {
+            cloud = cloud.with_unit(match unit {
+                UnitChoice::M => Unit::Metre,
+                UnitChoice::Feet => Unit::Foot,
+                UnitChoice::UsFeet => Unit::UsSurveyFoot,
+            });
+        }
+        if let Some(depth) = self.color_depth {
+            cloud = cloud.with_color_depth(match depth {
+                DepthChoice::Bits8 => ColorDepth::Bits8,
+                DepthChoice::Bits8Times256 => ColorDepth::Bits8Times256,
+                DepthChoice::Bits8Times257 => ColorDepth::Bits8Times257,
+                DepthChoice::Bits16 => ColorDepth::Bits16,
+            });
+        }
+        cloud
     }
 
     pub fn engine(&self) -> Result<Engine, Failure> {

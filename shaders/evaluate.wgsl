@@ -50,9 +50,12 @@ fn shape(row: u32) -> Shape {
     s.v1 = largest_positive(e.v1);
     s.v2 = largest_positive(e.v2);
     s.normal = upward(e.v3);
+    s.sum = vec3<f32>(value(row, 8u), value(row, 9u), value(row, 10u)) * scale.quantum;
+    s.covariance_xy = vec3<f32>(value(row, 2u), value(row, 3u), value(row, 5u)) * per_point * per_point;
     s.variance_z = value(row, 7u) * per_point * per_point;
     s.farthest = sqrt(value(row, 11u)) * scale.quantum;
     s.radius = select(s.farthest, scale.radius, scale.radius > 0.0);
+    s.nearest = sqrt(value(row, 15u)) * scale.quantum;
     s.distance_sum = value(row, 12u) * scale.quantum;
     s.z_min = value(row, 13u) * scale.quantum;
     s.z_max = value(row, 14u) * scale.quantum;
@@ -61,9 +64,13 @@ fn shape(row: u32) -> Shape {
     let mean = vec3<f32>(value(row, 8u), value(row, 9u), value(row, 10u)) / max(count - 1.0, 1.0);
     s.plane_distance = -dot(upward(rest.v3), mean) * scale.quantum;
     #end
+    #if EXTENT
+    s.extent_xy = vec2<f32>(value(row, RECORD_WORDS - 2u), value(row, RECORD_WORDS - 1u)) * scale.quantum;
+    #end
     #if COLOR
     let packed = colors[row];
     let rgb = vec3<f32>(f32(packed.x & 0xffffu), f32(packed.x >> 16u), f32(packed.y & 0xffffu));
+    s.recorded = rgb;
     s.color = vec4<f32>(rgb * scale.rgb, f32(packed.y >> 16u) * scale.nir);
     #end
     return s;

@@ -9,19 +9,37 @@ struct Shape {
     v2: vec3<f32>,
     normal: vec3<f32>,
     farthest: f32,
+    // Sum of the members' offsets from the query.
+    sum: vec3<f32>,
+    // xx, xy, yy
+    covariance_xy: vec3<f32>,
     radius: f32,
+    nearest: f32,
     distance_sum: f32,
     z_min: f32,
     z_max: f32,
+    extent_xy: vec2<f32>,
     variance_z: f32,
     plane_distance: f32,
     // red, green, blue, near-infrared in 0..1
     color: vec4<f32>,
+    // red, green, blue as recorded: whole numbers, whose differences are exact
+    recorded: vec3<f32>,
 }
 
 const PI: f32 = 3.14159265;
 
 fn lambda_sum(s: Shape) -> f32 { return s.lambda.x + s.lambda.y + s.lambda.z; }
+
+fn ej(s: Shape) -> vec3<f32> { return s.lambda / lambda_sum(s); }
+
+// What a ratio to λ1 counts as at least in a logarithm: 2^-20.
+const FLOOR: f32 = 9.5367431640625e-7;
+
+// Ratios to λ1.
+fn floored(s: Shape) -> vec3<f32> { return max(s.lambda / s.lambda.x, vec3<f32>(FLOOR)); }
+
+fn moment_2(n: f32, lambda: f32, moment_1: f32) -> f32 { return n * lambda + moment_1 * moment_1 / n; }
 
 fn entropy_term(e: f32) -> f32 { return select(0.0, -e * log(max(e, 1e-30)), e > 0.0); }
 
@@ -58,6 +76,62 @@ fn feature_verticality(s: Shape) -> f32 { return 1.0 - abs(s.normal.z); }
 fn feature_horizontality(s: Shape) -> f32 { return abs(s.normal.z); }
 fn feature_slope(s: Shape) -> f32 { return atan2(length(s.normal.xy), abs(s.normal.z)) * (180.0 / PI); }
 fn feature_roughness(s: Shape) -> f32 { return abs(s.plane_distance); }
+// In f32 the smallest eigenvalues cannot underflow unless λ1 does.
+fn feature_eigenentropy_raw(s: Shape) -> f32 {
+    return entropy_term(s.lambda.x) + entropy_term(s.lambda.y) + entropy_term(s.lambda.z);
+}
+fn feature_pca1(s: Shape) -> f32 { return ej(s).x; }
+fn feature_pca2(s: Shape) -> f32 { return ej(s).y; }
+fn feature_barycentric_alpha(s: Shape) -> f32 { return (s.lambda.x - s.lambda.y) / lambda_sum(s); }
+fn feature_barycentric_beta(s: Shape) -> f32 { return 2.0 * (s.lambda.y - s.lambda.z) / lambda_sum(s); }
+fn feature_dimensionality(s: Shape) -> f32 {
+    let sigma = sqrt(s.lambda);
+    let line = sigma.x - sigma.y;
+    let plane = sigma.y - sigma.z;
+    return select(select(3.0, 2.0, plane >= sigma.z), 1.0, line >= plane && line >= sigma.z);
+}
+fn feature_degree_of_planarity(s: Shape) -> f32 { return -log(floored(s).z); }
+fn feature_degree_of_linearity(s: Shape) -> f32 {
+    let f = floored(s);
+    return -log(f.y) / max(log(f.y / f.z), FLOOR);
+}
+fn feature_length(s: Shape) -> f32 { return sqrt(s.lambda.x); }
+fn feature_surface(s: Shape) -> f32 { return sqrt(sqrt(s.lambda.x) * sqrt(s.lambda.y)); }
+// Of the ratios to λ1, whose product does not underflow; a power of zero would be left to the driver.
+fn feature_volume(s: Shape) -> f32 {
+    let product = (s.lambda.y / s.lambda.x) * (s.lambda.z / s.lambda.x);
+    return sqrt(s.lambda.x) * pow(max(product, 1e-37), 1.0 / 6.0);
+}
+fn feature_verticality_unary(s: Shape) -> f32 {
+    let u = (s.lambda.x * abs(s.v1) + s.lambda.y * abs(s.v2) + s.lambda.z * abs(s.normal)) / s.lambda.x;
+    return u.z / length(u);
+}
+fn feature_aspect(s: Shape) -> f32 {
+    if (feature_slope(s) < 1e-3) {
+        return 0.0;
+    }
+    let degrees = atan2(s.normal.x, s.normal.y) * (180.0 / PI);
+    let turned = select(degrees, degrees + 360.0, degrees < 0.0);
+    return select(turned, 0.0, turned >= 360.0);
+}
+fn feature_moment_1_axis1(s: Shape) -> f32 { return dot(s.sum, s.v1); }
+fn feature_moment_1_axis2(s: Shape) -> f32 { return dot(s.sum, s.v2); }
+fn feature_moment_2_axis1(s: Shape) -> f32 { return moment_2(s.n, s.lambda.x, dot(s.sum, s.v1)); }
+fn feature_moment_2_axis2(s: Shape) -> f32 { return moment_2(s.n, s.lambda.y, dot(s.sum, s.v2)); }
+fn feature_moment_order_1(s: Shape) -> f32 {
+    // In units of σ1, so that squares do not overflow.
+    let sigma = sqrt(s.lambda.x);
+    let first = dot(s.sum / sigma, s.v2);
+    return first * first / max(moment_2(s.n, s.lambda.y / s.lambda.x, first), 1e-30);
+}
+fn feature_barycenter_offset(s: Shape) -> f32 { return length(s.sum / s.n); }
+fn feature_plane_distance(s: Shape) -> f32 { return s.plane_distance; }
+fn feature_is_coplanar(s: Shape) -> f32 {
+    return select(0.0, 1.0, s.lambda.y > 25.0 * s.lambda.z && 6.0 * s.lambda.y > s.lambda.x);
+}
+fn feature_rank(s: Shape) -> f32 {
+    return dot(vec3<f32>(1.0), select(vec3<f32>(0.0), vec3<f32>(1.0), s.lambda > vec3<f32>(0.01 * s.lambda.x)));
+}
 fn feature_neighbor_count(s: Shape) -> f32 { return s.n; }
 fn feature_knn_distance(s: Shape) -> f32 { return s.farthest; }
 fn feature_mean_distance(s: Shape) -> f32 { return s.distance_sum / max(s.n - 1.0, 1.0); }
@@ -65,6 +139,45 @@ fn feature_density_3d(s: Shape) -> f32 { return s.n / (4.0 / 3.0 * PI * s.radius
 fn feature_density_surface(s: Shape) -> f32 { return s.n / (PI * s.radius * s.radius); }
 fn feature_vertical_std(s: Shape) -> f32 { return sqrt(s.variance_z); }
 fn feature_vertical_range(s: Shape) -> f32 { return s.z_max - s.z_min; }
+fn feature_nearest_distance(s: Shape) -> f32 { return s.nearest; }
+fn feature_std_distance(s: Shape) -> f32 {
+    // In units of r, so that squares neither overflow nor underflow.
+    let r = max(s.radius, 1e-30);
+    let others = max(s.n - 1.0, 1.0);
+    let offset = s.sum / r;
+    let squares = s.n * (lambda_sum(s) / r / r) + dot(offset, offset) / s.n;
+    let mean = s.distance_sum / r / others;
+    return r * sqrt(max(squares / others - mean * mean, 0.0));
+}
+fn feature_extent_x(s: Shape) -> f32 { return s.extent_xy.x; }
+fn feature_extent_y(s: Shape) -> f32 { return s.extent_xy.y; }
+fn feature_extent_z(s: Shape) -> f32 { return s.z_max - s.z_min; }
+fn feature_neighborhood_extent(s: Shape) -> f32 { return length(vec3<f32>(s.extent_xy, s.z_max - s.z_min)); }
+fn feature_height_extent_ratio(s: Shape) -> f32 {
+    let flat = length(s.extent_xy);
+    return select((s.z_max - s.z_min) / max(flat, 1e-30), 0.0, flat == 0.0);
+}
+fn feature_z_below(s: Shape) -> f32 { return 0.0 - s.z_min; }
+fn feature_z_above(s: Shape) -> f32 { return s.z_max; }
+fn feature_eigenvalue_sum_2d(s: Shape) -> f32 { return s.covariance_xy.x + s.covariance_xy.z; }
+fn feature_eigenvalue_ratio_2d(s: Shape) -> f32 {
+    let c = s.covariance_xy / max(feature_eigenvalue_sum_2d(s), 1e-30);
+    let apart = length(vec2<f32>(c.x - c.z, 2.0 * c.y));
+    return max(1.0 - apart, 0.0) / (1.0 + apart);
+}
+fn feature_outlier_score(s: Shape) -> f32 { return feature_mean_distance(s); }
+fn feature_wall_score(s: Shape) -> f32 { return feature_planarity(s) * feature_verticality(s); }
+fn feature_roof_score(s: Shape) -> f32 { return feature_planarity(s) * feature_horizontality(s); }
+// Rounding may leave a planarity, or 1 − |nz|, just below zero.
+fn feature_wall_likelihood(s: Shape) -> f32 { return sqrt(max(feature_wall_score(s), 0.0)); }
+fn feature_roof_likelihood(s: Shape) -> f32 { return sqrt(max(feature_roof_score(s), 0.0)); }
+fn feature_edge_strength(s: Shape) -> f32 {
+    return 3.0 * feature_surface_variation(s) * (1.0 - feature_sphericity(s));
+}
+fn feature_corner_likelihood(s: Shape) -> f32 {
+    let e = ej(s);
+    return 27.0 * e.x * e.y * e.z;
+}
 fn feature_building_regularity(s: Shape) -> f32 { return feature_planarity(s) * (1.0 - feature_sphericity(s)); }
 fn feature_red(s: Shape) -> f32 { return s.color.x; }
 fn feature_green(s: Shape) -> f32 { return s.color.y; }
@@ -72,3 +185,55 @@ fn feature_blue(s: Shape) -> f32 { return s.color.z; }
 fn feature_nir(s: Shape) -> f32 { return s.color.w; }
 fn feature_ndvi(s: Shape) -> f32 { return (s.color.w - s.color.x) / (s.color.w + s.color.x); }
 fn feature_excess_green(s: Shape) -> f32 { return 2.0 * s.color.y - s.color.x - s.color.z; }
+fn feature_gndvi(s: Shape) -> f32 { return (s.color.w - s.color.y) / (s.color.w + s.color.y); }
+// The recorded numbers' difference is exact; their scale cancels.
+fn feature_vegetation_index(s: Shape) -> f32 {
+    return (s.recorded.y - s.recorded.x) / (s.recorded.y + s.recorded.x);
+}
+fn feature_rgb_mean(s: Shape) -> f32 { return (s.color.x + s.color.y + s.color.z) / 3.0; }
+fn feature_rgb_std(s: Shape) -> f32 { return length(s.color.xyz - vec3<f32>(feature_rgb_mean(s))) * 0.57735027; }
+fn feature_rgb_range(s: Shape) -> f32 {
+    return feature_value(s) - min(s.color.x, min(s.color.y, s.color.z));
+}
+
+fn recorded_max(s: Shape) -> f32 { return max(s.recorded.x, max(s.recorded.y, s.recorded.z)); }
+fn recorded_range(s: Shape) -> f32 {
+    return recorded_max(s) - min(s.recorded.x, min(s.recorded.y, s.recorded.z));
+}
+
+fn feature_hue(s: Shape) -> f32 {
+    let c = s.recorded;
+    let most = recorded_max(s);
+    let range = max(recorded_range(s), 1.0);
+    var sixths = (c.y - c.z) / range;
+    if (most == c.x) {
+        sixths = select(sixths, sixths + 6.0, sixths < 0.0);
+    } else if (most == c.y) {
+        sixths = 2.0 + (c.z - c.x) / range;
+    } else {
+        sixths = 4.0 + (c.x - c.y) / range;
+    }
+    return sixths / 6.0;
+}
+fn feature_saturation(s: Shape) -> f32 { return recorded_range(s) / max(recorded_max(s), 1.0); }
+fn feature_value(s: Shape) -> f32 { return max(s.color.x, max(s.color.y, s.color.z)); }
+
+// sRGB's transfer curve undone, for each channel.
+fn linear_rgb(c: vec3<f32>) -> vec3<f32> {
+    return select(pow((c + 0.055) / 1.055, vec3<f32>(2.4)), c / 12.92, c <= vec3<f32>(0.04045));
+}
+// Cube root, with CIE's straight line near zero.
+fn response(t: f32) -> f32 {
+    return select(t * (841.0 / 108.0) + 4.0 / 29.0, pow(max(t, 1e-6), 1.0 / 3.0), t > 216.0 / 24389.0);
+}
+// Rows of IEC 61966-2-1 over the white point of D65.
+fn lab_x(s: Shape) -> f32 {
+    return response(dot(linear_rgb(s.color.xyz), vec3<f32>(0.4124564, 0.3575761, 0.1804375)) / 0.95047);
+}
+fn lab_y(s: Shape) -> f32 { return response(dot(linear_rgb(s.color.xyz), vec3<f32>(0.2126729, 0.7151522, 0.0721750))); }
+fn lab_z(s: Shape) -> f32 {
+    return response(dot(linear_rgb(s.color.xyz), vec3<f32>(0.0193339, 0.1191920, 0.9503041)) / 1.08883);
+}
+fn feature_lab_l(s: Shape) -> f32 { return 1.16 * lab_y(s) - 0.16; }
+fn feature_lab_a(s: Shape) -> f32 { return 5.0 * (lab_x(s) - lab_y(s)); }
+fn feature_lab_b(s: Shape) -> f32 { return 2.0 * (lab_y(s) - lab_z(s)); }

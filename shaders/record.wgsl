@@ -29,8 +29,17 @@ fn scatter(n: u32, squares: Squares, sum: vec3<i32>) -> array<vec2<u32>, 6> {
     );
 }
 
+// The members' bounding box, against the query; x and y are there if EXTENT asks for them.
+struct Bounds {
+    xy_min: vec2<i32>,
+    xy_max: vec2<i32>,
+    z_min: i32,
+    z_max: i32,
+}
+
 fn write_record(
-    row: u32, n: u32, sum: vec3<i32>, squares: Squares, radius_sq: u32, distance_sum: vec2<u32>, z_min: i32, z_max: i32,
+    row: u32, n: u32, sum: vec3<i32>, squares: Squares, nearest_sq: u32, radius_sq: u32, distance_sum: vec2<u32>,
+    bounds: Bounds,
 ) {
     let at = row * RECORD_WORDS;
     let own = scatter(n, squares, sum);
@@ -52,6 +61,11 @@ fn write_record(
     output[at + 20u] = bitcast<u32>(round64(rest[4]));
     output[at + 21u] = bitcast<u32>(round64(rest[5]));
     #end
+    #if EXTENT
+    let extent = bounds.xy_max - bounds.xy_min;
+    output[at + RECORD_WORDS - 2u] = bitcast<u32>(f32(extent.x));
+    output[at + RECORD_WORDS - 1u] = bitcast<u32>(f32(extent.y));
+    #end
     output[at] = n;
     output[at + 1u] = flags;
     output[at + 2u] = bitcast<u32>(round64(own[0]));
@@ -65,6 +79,7 @@ fn write_record(
     output[at + 10u] = bitcast<u32>(f32(sum.z));
     output[at + 11u] = bitcast<u32>(round64(vec2<u32>(radius_sq, 0u)));
     output[at + 12u] = bitcast<u32>(round64(distance_sum) * 0.0000152587890625);
-    output[at + 13u] = bitcast<u32>(f32(z_min));
-    output[at + 14u] = bitcast<u32>(f32(z_max));
+    output[at + 13u] = bitcast<u32>(f32(bounds.z_min));
+    output[at + 14u] = bitcast<u32>(f32(bounds.z_max));
+    output[at + 15u] = bitcast<u32>(round64(vec2<u32>(nearest_sq, 0u)));
 }

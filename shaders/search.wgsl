@@ -181,10 +181,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var farthest = last;
     #if BALL
     farthest = Dist(0);
+    var zeros = 0u;
+    var nearest = FAR;
     #end
     #if WITHIN
     farthest = select(last, Dist(0), fewer);
     #end
+    var xy_min = vec2<i32>(0x7fffffff);
+    var xy_max = vec2<i32>(-0x7fffffff);
     // Of the points at exactly the k-th distance those up to this index belong.
     var cut = NO_NEIGHBOR;
     for (var round = 0u; round < 2u; round += 1u) {
@@ -195,6 +199,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         distance_sum = vec2<u32>(0u);
         z_min = 0x7fffffff;
         z_max = -0x7fffffff;
+        xy_min = vec2<i32>(0x7fffffff);
+        xy_max = vec2<i32>(-0x7fffffff);
         #each_candidate
         let d = dist_sq(q, candidate);
         if (d <= last && (d < last || bitcast<u32>(candidate.w) <= cut)) {
@@ -206,6 +212,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             z_min = min(z_min, o.z);
             z_max = max(z_max, o.z);
             farthest = max(farthest, d);
+            #if BALL
+            zeros += u32(d == Dist(0));
+            nearest = select(min(nearest, d), nearest, d == Dist(0));
+            #end
+            #if EXTENT
+            xy_min = min(xy_min, o.xy);
+            xy_max = max(xy_max, o.xy);
+            #end
             #if DISTANCE_SUM
             distance_sum = add64(distance_sum, vec2<u32>(fixed_sqrt(dist_to_u32(d)), 0u));
             #end
@@ -250,6 +264,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         leave(1u, row);
         return;
     }
-    write_record(row, count, sum, squares, dist_to_u32(farthest), distance_sum, z_min, z_max);
+    #if BALL
+    // One zero distance is the query's own.
+    let nearest_sq = select(dist_to_u32(nearest), 0u, zeros != 1u || count < 2u);
+    #else
+    #list_nearest
+    #end
+    let bounds = Bounds(xy_min, xy_max, z_min, z_max);
+    write_record(row, count, sum, squares, nearest_sq, dist_to_u32(farthest), distance_sum, bounds);
     #end
 }

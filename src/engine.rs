@@ -325,13 +325,19 @@ fn flag_no_radius(flags: &mut [u32], neighborhood: Neighborhood, with_plane: boo
     });
 }
 
-/// Marks points whose red and near-infrared are both zero: NDVI has no value there.
+/// Marks points where an index of two channels has no value, both being zero.
 fn flag_dark(flags: &mut [u32], attributes: &PointAttributes<'_>) {
-    if let (Some([red, ..]), Some(nir)) = (attributes.rgb, attributes.nir) {
-        flags.par_iter_mut().zip(red).zip(nir).with_min_len(1 << 14).for_each(|((flags, red), nir)| {
-            if *red == 0 && *nir == 0 {
-                *flags |= Flags::DARK.0;
+    let mut mark = |a: &[u16], b: &[u16], flag: Flags| {
+        flags.par_iter_mut().zip(a).zip(b).with_min_len(1 << 14).for_each(|((flags, a), b)| {
+            if *a == 0 && *b == 0 {
+                *flags |= flag.0;
             }
         });
+    };
+    let Some([red, green, _]) = attributes.rgb else { return };
+    mark(red, green, Flags::DARK_RED_GREEN);
+    if let Some(nir) = attributes.nir {
+        mark(red, nir, Flags::DARK);
+        mark(green, nir, Flags::DARK_GREEN_NIR);
     }
 }

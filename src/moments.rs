@@ -14,8 +14,12 @@ pub(crate) struct Moments {
     pub(crate) square: [i128; 6],
     /// Squared distance to the farthest member.
     pub(crate) radius_sq: u64,
+    /// Squared distance to the nearest member but the query: duplicates give zero, as does a query alone.
+    pub(crate) nearest_sq: u64,
     /// Σ of distances, each rounded to 2^-16 quantum.
     pub(crate) distance_sum: u128,
+    /// Sizes of the bounding box along x and y.
+    pub(crate) extent_xy: [i64; 2],
     pub(crate) z_min: i64,
     pub(crate) z_max: i64,
     pub(crate) flags: Flags,
@@ -41,7 +45,14 @@ impl Moments {
                 m.square.iter_mut().zip(products).for_each(|(s, p)| *s += p);
             }
         }
+        let (mut low, mut high) = ([i64::MAX; 2], [i64::MIN; 2]);
+        // The two smallest: the smaller is the query's own zero.
+        let mut nearest = [u64::MAX; 2];
         for &[x, y, z] in offsets {
+            for (a, v) in [x, y].into_iter().enumerate() {
+                low[a] = low[a].min(v);
+                high[a] = high[a].max(v);
+            }
             m.sum[0] += x;
             m.sum[1] += y;
             m.sum[2] += z;
@@ -49,7 +60,14 @@ impl Moments {
             m.z_max = m.z_max.max(z);
             let dist_sq = x.unsigned_abs().pow(2) + y.unsigned_abs().pow(2) + z.unsigned_abs().pow(2);
             m.radius_sq = m.radius_sq.max(dist_sq);
+            nearest = [nearest[0].min(dist_sq), nearest[1].min(dist_sq.max(nearest[0]))];
             m.distance_sum += u128::from(fixed_sqrt(dist_sq));
+        }
+        if offsets.len() > 1 {
+            m.nearest_sq = nearest[1];
+        }
+        if !offsets.is_empty() {
+            m.extent_xy = std::array::from_fn(|a| high[a] - low[a]);
         }
         m.flags = flags(offsets);
         m
@@ -160,6 +178,19 @@ mod tests {
         assert_eq!(of(&[[0; 3], [1, 0, 0], [0, 1, 0]]), Flags::NO_PLANE);
         assert_eq!(of(&[[0; 3], [1, 0, 1], [0, 0, 1], [2, 0, 1]]), Flags::NO_PLANE);
         assert_eq!(of(&[[0; 3], [1, 0, 0], [0, 1, 0], [1, 1, 0]]), Flags::default());
+    }
+
+    #[test]
+    fn nearest_leaves_out_the_query_and_nothing_else() {
+        let of = |offsets: &[[i64; 3]]| {
+            let m = Moments::of(offsets);
+            (m.nearest_sq, m.extent_xy)
+        };
+        assert_eq!(of(&[[0; 3]]), (0, [0; 2]));
+        assert_eq!(of(&[[0; 3], [3, -4, 9], [1, 2, 2]]), (9, [3, 6]));
+        assert_eq!(of(&[[1, 2, 2], [3, -4, 9], [0; 3]]), (9, [3, 6]));
+        assert_eq!(of(&[[0; 3], [-3, 4, 0], [0; 3]]), (0, [3, 4]));
+        assert_eq!(of(&[]), (0, [0; 2]));
     }
 
     #[test]

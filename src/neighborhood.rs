@@ -93,8 +93,12 @@ fn checked_radius(radius: f64) -> Result<f64> {
 fn limit_sq(quanta: f64) -> u64 {
     let whole = quanta.round();
     let quanta = if (quanta - whole).abs() <= 1e-9 * whole.max(1.0) { whole } else { quanta };
-    // Beyond 2^26 the square is rounded; casts saturate.
-    if quanta == whole && whole < 4e9 { (whole as u64).pow(2) } else { (quanta * quanta).floor() as u64 }
+    // Of other radii beyond 2^26 quanta the square is rounded; casts saturate.
+    if quanta == whole && whole <= f64::from(u32::MAX) {
+        (whole as u64).pow(2)
+    } else {
+        (quanta * quanta).floor() as u64
+    }
 }
 
 /// Neighbour lists of every point, in compressed rows.

@@ -4,12 +4,15 @@
 //! `shaders/features.wgsl`. Enum, docs, listings, LAS names and tests follow from the row.
 //!
 //! Notation: N is the neighbourhood, the query included, n its size; λ1 ≥ λ2 ≥ λ3 and v1, v2, v3 the eigenvalues and
-//! vectors of the covariance (÷ n); Σ their sum; ej = λj/Σ; r the radius, or the distance to
+//! vectors of the covariance (÷ n); Σ their sum; ej = λj/Σ; σj = √λj; r the radius, or the distance to
 //! the farthest member where none is given.
 
 use super::formulas::Shape;
 use super::{Flags, Input, Row, Tolerance};
-use Tolerance::{Absolute, Angle, Exact, OfLambda1, OfRadius, OfRadiusWhereSharp, Relative, WhereSharp};
+use Tolerance::{
+    Absolute, AlongAxis, Angle, Bearing, Decision, Exact, OfEigenvalues, OfLambda1, OfRadius,
+    OfRadiusWhereSharp, Relative, SignedOfRadiusWhereSharp, WhereAxisSharp, WhereSharp,
+};
 
 const XYZ: &[Input] = &[Input::Xyz];
 const RGB: &[Input] = &[Input::Rgb];
@@ -23,6 +26,9 @@ const IDENTICAL: Flags = Flags::IDENTICAL;
 const COLLINEAR: Flags = Flags::COLLINEAR;
 const ANY: Flags = Flags(Flags::FEW.0 | Flags::IDENTICAL.0 | Flags::COLLINEAR.0);
 const POINTLIKE: Flags = Flags(Flags::FEW.0 | Flags::IDENTICAL.0);
+
+/// 20 ln 2: the logarithm of the floor under ratios to λ1.
+const DEEPEST: f64 = 20.0 * std::f64::consts::LN_2;
 
 const WEINMANN: &str = "West 2004; Weinmann 2015";
 
@@ -87,9 +93,9 @@ catalogue! {
     EigenvalueSum "eigenvalue_sum" "m²" (0.0, INF); "Σ = λ1 + λ2 + λ3"; "Weinmann 2015"; XYZ; OfLambda1(4e-6);
         [FEW => NAN, IDENTICAL => 0.0]; ["sum_eigenvalues"]; |s: &Shape| s.lambda_sum();
     Linearity "linearity" "-" (0.0, 1.0); "(λ1 − λ2)/λ1"; WEINMANN; XYZ; Absolute(8e-6);
-        [POINTLIKE => NAN, COLLINEAR => 1.0]; []; |s: &Shape| (s.lambda[0] - s.lambda[1]) / s.lambda[0];
+        [POINTLIKE => NAN, COLLINEAR => 1.0]; ["edge_strength_ign"]; |s: &Shape| (s.lambda[0] - s.lambda[1]) / s.lambda[0];
     Planarity "planarity" "-" (0.0, 1.0); "(λ2 − λ3)/λ1"; WEINMANN; XYZ; Absolute(8e-6);
-        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| (s.lambda[1] - s.lambda[2]) / s.lambda[0];
+        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.planarity();
     Sphericity "sphericity" "-" (0.0, 1.0); "λ3/λ1"; WEINMANN; XYZ; Absolute(8e-6);
         [POINTLIKE => NAN, COLLINEAR => 0.0]; ["scattering"]; |s: &Shape| s.lambda[2] / s.lambda[0];
     Anisotropy "anisotropy" "-" (0.0, 1.0); "(λ1 − λ3)/λ1"; WEINMANN; XYZ; Absolute(8e-6);
@@ -101,19 +107,67 @@ catalogue! {
     Eigenentropy "eigenentropy" "nat" (0.0, 1.098_612_3); "−Σ ej ln ej, with 0 ln 0 = 0"; "Weinmann 2015"; XYZ; Absolute(1e-4);
         [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.eigenentropy();
     Verticality "verticality" "-" (0.0, 1.0); "1 − |nz|"; "CloudCompare; jakteristics"; XYZ; WhereSharp(2e-3);
-        [ANY => NAN]; []; |s: &Shape| 1.0 - s.vectors[2].z.abs();
+        [ANY => NAN]; []; |s: &Shape| s.verticality();
     Horizontality "horizontality" "-" (0.0, 1.0); "|nz|"; "lidR"; XYZ; WhereSharp(2e-3);
-        [ANY => NAN]; []; |s: &Shape| s.vectors[2].z.abs();
+        [ANY => NAN]; []; |s: &Shape| s.horizontality();
     Slope "slope" "°" (0.0, 90.0); "atan2(hypot(nx, ny), |nz|)"; "CloudCompare's dip"; XYZ; WhereSharp(0.2);
         [ANY => NAN]; []; |s: &Shape| s.slope();
     Roughness "roughness" "m" (0.0, INF); "distance to the plane fitted to N without the query"; "CCCoreLib computeRoughness"; XYZ; OfRadiusWhereSharp(4e-3);
-        [Flags::NO_PLANE => NAN]; []; |s: &Shape| s.plane_distance.abs();
+        [Flags::NO_PLANE => NAN]; ["surface_roughness"]; |s: &Shape| s.plane_distance.abs();
+    EigenentropyRaw "eigenentropy_raw" "-" (-INF, 1.103_638_4); "−Σ λj ln λj in the cloud's unit, with 0 ln 0 = 0; only to compare with other tools"; "CloudCompare; jakteristics"; XYZ; OfEigenvalues(8e-6);
+        [ANY => NAN]; []; |s: &Shape| s.eigenentropy_raw();
+    Pca1 "pca1" "-" (1.0 / 3.0, 1.0); "e1"; "CloudCompare"; XYZ; Absolute(8e-6);
+        [POINTLIKE => NAN, COLLINEAR => 1.0]; []; |s: &Shape| s.e(0);
+    Pca2 "pca2" "-" (0.0, 0.5); "e2"; "CloudCompare"; XYZ; Absolute(8e-6);
+        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.e(1);
+    // (e1, e2, e3) = α (1, 0, 0) + β (1/2, 1/2, 0) + (1 − α − β) (1/3, 1/3, 1/3): CANUPO's 2 e1 + 4 e2 − 2, since Σ e = 1.
+    BarycentricAlpha "barycentric_alpha" "-" (0.0, 1.0); "e1 − e2: weight of the 1-D corner in the 1-D, 2-D, 3-D triangle"; "Brodu & Lague 2012"; XYZ; Absolute(1.6e-5);
+        [ANY => NAN]; []; |s: &Shape| s.e(0) - s.e(1);
+    BarycentricBeta "barycentric_beta" "-" (0.0, 1.0); "2 (e2 − e3): weight of the 2-D corner; the 3-D one has 3 e3"; "Brodu & Lague 2012"; XYZ; Absolute(3.2e-5);
+        [ANY => NAN]; []; |s: &Shape| 2.0 * (s.e(1) - s.e(2));
+    Dimensionality "dimensionality" "-" (0.0, 3.0); "1, 2 or 3: largest of σ1 − σ2, σ2 − σ3, σ3"; "Demantké 2011"; XYZ; Decision(8e-6);
+        [ANY => 0.0]; []; |s: &Shape| s.dimensionality();
+    DegreeOfPlanarity "degree_of_planarity" "-" (0.0, DEEPEST); "ln(λ1/max(λ3, 2^−20 λ1))"; "CCCoreLib PR 131"; XYZ; OfEigenvalues(8e-6);
+        [POINTLIKE => NAN, COLLINEAR => DEEPEST]; []; |s: &Shape| s.degree_of_planarity();
+    // Without a floor under the divisor λ2 = λ3 would give infinity, or 0/0, without a flag that says so.
+    DegreeOfLinearity "degree_of_linearity" "-" (0.0, INF); "ln(λ1/λ2)/ln(λ2/λ3); λ2, λ3 at least 2^−20 λ1, the divisor 2^−20"; "CCCoreLib PR 131; Woodcock 1977"; XYZ; OfEigenvalues(8e-6);
+        [ANY => NAN]; []; |s: &Shape| s.degree_of_linearity();
+    Length "length" "m" (0.0, INF); "σ1"; "Superpoint Graph; pgeof"; XYZ; Relative(4e-6);
+        [FEW => NAN, IDENTICAL => 0.0]; []; |s: &Shape| s.sigma(0);
+    Surface "surface" "m" (0.0, INF); "√(σ1 σ2)"; "Superpoint Graph; pgeof"; XYZ; OfEigenvalues(8e-6);
+        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| (s.sigma(0) * s.sigma(1)).sqrt();
+    Volume "volume" "m" (0.0, INF); "∛(σ1 σ2 σ3)"; "Superpoint Graph; pgeof"; XYZ; OfEigenvalues(8e-6);
+        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| (s.sigma(0) * s.sigma(1) * s.sigma(2)).cbrt();
+    // u turns with v1, v2 and v3, all of which are sharp where v2 is: its eigenvalue stands between the others.
+    VerticalityUnary "verticality_unary" "-" (0.0, 1.0); "z of u/|u|, u = Σ λj |vj| by components"; "Guinard & Landrieu 2017"; XYZ; WhereAxisSharp(2, 4e-3);
+        [ANY => NAN]; []; |s: &Shape| s.verticality_unary();
+    Aspect "aspect" "°" (0.0, 360.0); "atan2(nx, ny) modulo 360; 0 where slope < 1e-3°"; "CloudCompare's dip direction"; XYZ; Bearing(0.2);
+        [ANY => NAN]; []; |s: &Shape| s.aspect();
+    // The 0.2° of `Angle` change a sum of offsets by 3.5e-3 of n r at most, and its square by twice that.
+    Moment1Axis1 "moment_1_axis1" "m" (-INF, INF); "sum of (p − query)·v1 over N"; "Hackel 2016"; XYZ; AlongAxis(1, 1, 4e-3);
+        [FEW => NAN, IDENTICAL => 0.0]; []; |s: &Shape| s.moment_1(0);
+    Moment1Axis2 "moment_1_axis2" "m" (-INF, INF); "sum of (p − query)·v2 over N"; "Hackel 2016"; XYZ; AlongAxis(2, 1, 4e-3);
+        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| s.moment_1(1);
+    Moment2Axis1 "moment_2_axis1" "m²" (0.0, INF); "sum of ((p − query)·v1)² over N"; "Hackel 2016"; XYZ; AlongAxis(1, 2, 8e-3);
+        [FEW => NAN, IDENTICAL => 0.0]; []; |s: &Shape| s.moment_2(0);
+    Moment2Axis2 "moment_2_axis2" "m²" (0.0, INF); "sum of ((p − query)·v2)² over N"; "Hackel 2016"; XYZ; AlongAxis(2, 2, 8e-3);
+        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| s.moment_2(1);
+    MomentOrder1 "moment_order_1" "-" (0.0, INF); "moment_1_axis2²/moment_2_axis2, at most n; 0 where both vanish"; "CCCoreLib computeMomentOrder1"; XYZ; AlongAxis(2, 0, 1e-2);
+        [ANY => NAN]; []; |s: &Shape| s.moment_order_1();
+    BarycenterOffset "barycenter_offset" "m" (0.0, INF); "distance of the query to the mean of N"; "CloudCompare issue 1660; Ponca issue 191"; XYZ; Relative(1e-6);
+        []; []; |s: &Shape| s.sum.length() / s.n;
+    PlaneDistance "plane_distance" "m" (-INF, INF); "roughness, positive where the query lies on the side its plane's normal points to"; "CCCoreLib computeRoughness"; XYZ; SignedOfRadiusWhereSharp(4e-3);
+        [Flags::NO_PLANE => NAN]; []; |s: &Shape| s.plane_distance;
+    IsCoplanar "is_coplanar" "-" (0.0, 1.0); "1 if λ2 > 25 λ3 and 6 λ2 > λ1, else 0"; "PDAL approximatecoplanar, after Limberger & Oliveira 2015"; XYZ; Decision(8e-6);
+        [ANY => 0.0]; []; |s: &Shape| s.is_coplanar();
+    Rank "rank" "-" (0.0, 3.0); "number of eigenvalues above 0.01 λ1"; "PDAL estimaterank"; XYZ; Decision(8e-6);
+        [POINTLIKE => 0.0, COLLINEAR => 1.0]; []; |s: &Shape| s.rank();
     NeighborCount "neighbor_count" "count" (1.0, INF); "n, the query counted"; "jakteristics number_of_neighbors"; XYZ; Exact;
         []; []; |s: &Shape| s.n;
     KnnDistance "knn_distance" "m" (0.0, INF); "distance to the farthest member"; "PDAL nndistance kth; Weinmann 2015"; XYZ; Relative(5e-7);
         []; []; |s: &Shape| s.farthest;
     MeanDistance "mean_distance" "m" (0.0, INF); "mean distance to the members but the query"; "PDAL nndistance avg"; XYZ; OfRadius(8e-6);
-        []; []; |s: &Shape| s.distance_sum / (s.n - 1.0).max(1.0);
+        []; []; |s: &Shape| s.mean_distance();
     Density3d "density_3d" "1/m³" (0.0, INF); "n/(4/3 π r³)"; "Weinmann 2015 (k excludes the query there); CloudCompare volume density"; XYZ; Relative(5e-6);
         [Flags::NO_RADIUS => NAN]; []; |s: &Shape| s.n / (4.0 / 3.0 * std::f64::consts::PI * s.radius.powi(3));
     DensitySurface "density_surface" "1/m²" (0.0, INF); "n/(π r²)"; "CloudCompare surface density"; XYZ; Relative(5e-6);
@@ -122,8 +176,46 @@ catalogue! {
         []; []; |s: &Shape| s.variance_z.sqrt();
     VerticalRange "vertical_range" "m" (0.0, INF); "max z − min z in N"; "Weinmann 2015; Hackel 2016"; XYZ; Relative(5e-7);
         []; []; |s: &Shape| s.z_max - s.z_min;
+    NearestDistance "nearest_distance" "m" (0.0, INF); "distance to the nearest member but the query; 0 for duplicates"; "CloudCompare issue 2166"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| s.nearest;
+    // A difference of squares: where all distances are nearly equal, f32 leaves √(6e-7) of r.
+    StdDistance "std_distance" "m" (0.0, INF); "standard deviation of the distances to the members but the query (÷ n − 1)"; "IGN LiDAR HD features"; XYZ; OfRadius(1.5e-3);
+        []; []; |s: &Shape| s.std_distance();
+    ExtentX "extent_x" "m" (0.0, INF); "max x − min x in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| s.extent_xy[0];
+    ExtentY "extent_y" "m" (0.0, INF); "max y − min y in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| s.extent_xy[1];
+    ExtentZ "extent_z" "m" (0.0, INF); "max z − min z in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| s.z_max - s.z_min;
+    NeighborhoodExtent "neighborhood_extent" "m" (0.0, INF); "diagonal of the bounding box of N"; "IGN LiDAR HD features"; XYZ; Relative(1e-6);
+        []; []; |s: &Shape| s.flat_extent().hypot(s.z_max - s.z_min);
+    HeightExtentRatio "height_extent_ratio" "-" (0.0, INF); "extent_z/√(extent_x² + extent_y²), 0 where that is 0"; "IGN LiDAR HD features"; XYZ; Relative(2e-6);
+        []; []; |s: &Shape| s.height_extent_ratio();
+    ZBelow "z_below" "m" (0.0, INF); "z of the query − min z in N"; "Hackel 2016"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| 0.0 - s.z_min;
+    ZAbove "z_above" "m" (0.0, INF); "max z in N − z of the query"; "Hackel 2016"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| s.z_max;
+    EigenvalueSum2d "eigenvalue_sum_2d" "m²" (0.0, INF); "λ1 + λ2 of the covariance of x and y"; "Weinmann 2015"; XYZ; Relative(2e-6);
+        []; []; |s: &Shape| s.covariance_xy[0] + s.covariance_xy[2];
+    EigenvalueRatio2d "eigenvalue_ratio_2d" "-" (0.0, 1.0); "λ2/λ1 of the covariance of x and y"; "Weinmann 2015"; XYZ; Absolute(2e-6);
+        [ANY => NAN]; []; |s: &Shape| s.eigenvalue_ratio_2d();
+    OutlierScore "outlier_score" "m" (0.0, INF); "mean_distance; outliers exceed its mean by some standard deviations"; "PDAL outlier; PCL and Open3D statistical outlier removal"; XYZ; OfRadius(8e-6);
+        []; []; |s: &Shape| s.mean_distance();
+    WallScore "wall_score" "-" (0.0, 1.0); "planarity verticality"; "IGN LiDAR HD features (described there, not computed)"; XYZ; WhereSharp(2e-3);
+        [ANY => NAN]; []; |s: &Shape| s.planarity() * s.verticality();
+    RoofScore "roof_score" "-" (0.0, 1.0); "planarity horizontality"; "IGN LiDAR HD features (described there, not computed)"; XYZ; WhereSharp(2e-3);
+        [ANY => NAN]; []; |s: &Shape| s.planarity() * s.horizontality();
+    // A normal's error is inverse to planarity, so that under the root it stays below 2e-3.
+    WallLikelihood "wall_likelihood" "-" (0.0, 1.0); "√wall_score"; "IGN LiDAR HD features"; XYZ; WhereSharp(4e-3);
+        [ANY => NAN]; []; |s: &Shape| (s.planarity() * s.verticality()).max(0.0).sqrt();
+    RoofLikelihood "roof_likelihood" "-" (0.0, 1.0); "√roof_score"; "IGN LiDAR HD features"; XYZ; WhereSharp(4e-3);
+        [ANY => NAN]; []; |s: &Shape| (s.planarity() * s.horizontality()).sqrt();
+    EdgeStrength "edge_strength" "-" (0.0, 1.0); "3 surface_variation (1 − sphericity)"; "this library"; XYZ; Absolute(3e-5);
+        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.edge_strength();
+    CornerLikelihood "corner_likelihood" "-" (0.0, 1.0); "27 e1 e2 e3"; "this library"; XYZ; Absolute(5e-5);
+        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| 27.0 * s.e(0) * s.e(1) * s.e(2);
     BuildingRegularity "building_regularity" "-" (0.0, 1.0); "planarity (1 − sphericity)"; "IGN LiDAR HD features"; XYZ; Absolute(1.6e-5);
-        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| (s.lambda[1] - s.lambda[2]) / s.lambda[0] * (1.0 - s.lambda[2] / s.lambda[0]);
+        [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.planarity() * (1.0 - s.lambda[2] / s.lambda[0]);
     Red "red" "-" (0.0, 1.0); "red/full scale (255, 65280 or 65535, by the depth of the colours)"; "LAS 1.4"; RGB; Relative(5e-7);
         []; []; |s: &Shape| s.attributes.red;
     Green "green" "-" (0.0, 1.0); "green/full scale (255, 65280 or 65535, by the depth of the colours)"; "LAS 1.4"; RGB; Relative(5e-7);
@@ -136,7 +228,33 @@ catalogue! {
         [Flags::DARK => NAN]; []; |s: &Shape| (s.attributes.nir - s.attributes.red) / (s.attributes.nir + s.attributes.red);
     ExcessGreen "excess_green" "-" (-2.0, 2.0); "2 green − red − blue"; "Woebbecke 1995 (there of chromaticities)"; RGB; Absolute(1e-6);
         []; []; |s: &Shape| 2.0 * s.attributes.green - s.attributes.red - s.attributes.blue;
+    Gndvi "gndvi" "-" (-1.0, 1.0); "(nir − green)/(nir + green)"; "Gitelson 1996"; RED_NIR; Absolute(1e-6);
+        [Flags::DARK_GREEN_NIR => NAN]; []; |s: &Shape| (s.attributes.nir - s.attributes.green) / (s.attributes.nir + s.attributes.green);
+    VegetationIndex "vegetation_index" "-" (-1.0, 1.0); "(green − red)/(green + red)"; "Tucker 1979"; RGB; Absolute(1e-6);
+        [Flags::DARK_RED_GREEN => NAN]; []; |s: &Shape| (s.attributes.green - s.attributes.red) / (s.attributes.green + s.attributes.red);
+    RgbMean "rgb_mean" "-" (0.0, 1.0); "mean of red, green, blue"; "IGN LiDAR HD features"; RGB; Absolute(1e-6);
+        []; []; |s: &Shape| s.attributes.mean();
+    RgbStd "rgb_std" "-" (0.0, 0.5); "standard deviation of red, green, blue (÷ 3)"; "IGN LiDAR HD features"; RGB; Absolute(1e-6);
+        []; []; |s: &Shape| s.attributes.std();
+    RgbRange "rgb_range" "-" (0.0, 1.0); "max − min of red, green, blue"; "IGN LiDAR HD features"; RGB; Absolute(1e-6);
+        []; []; |s: &Shape| s.attributes.range();
+    Hue "hue" "-" (0.0, 1.0); "hue/360° of the colour; 0 for greys"; "Smith 1978"; RGB; Absolute(1e-6);
+        []; []; |s: &Shape| s.attributes.hue();
+    Saturation "saturation" "-" (0.0, 1.0); "(max − min)/max of red, green, blue; 0 for black"; "Smith 1978"; RGB; Absolute(1e-6);
+        []; []; |s: &Shape| s.attributes.saturation();
+    Value "value" "-" (0.0, 1.0); "max of red, green, blue"; "Smith 1978"; RGB; Relative(5e-7);
+        []; []; |s: &Shape| s.attributes.max();
+    // WGSL's powers are good to 1e-6 of themselves, and a and b are five and two times a difference of them.
+    LabL "lab_l" "-" (0.0, 1.0); "L*/100 of the colour taken as sRGB, D65"; "CIE 1976; scaled as in Superpoint Transformer"; RGB; Absolute(1e-5);
+        []; []; |s: &Shape| s.attributes.lab()[0];
+    LabA "lab_a" "-" (-0.87, 0.99); "a*/100 of the colour taken as sRGB, D65"; "CIE 1976; scaled as in Superpoint Transformer"; RGB; Absolute(2e-5);
+        []; []; |s: &Shape| s.attributes.lab()[1];
+    LabB "lab_b" "-" (-1.08, 0.95); "b*/100 of the colour taken as sRGB, D65"; "CIE 1976; scaled as in Superpoint Transformer"; RGB; Absolute(2e-5);
+        []; []; |s: &Shape| s.attributes.lab()[2];
 }
+
+/// Features that no set holds unless it names them: they only serve to compare with other tools.
+pub(crate) static COMPATIBILITY: &[Feature] = &[Feature::EigenentropyRaw];
 
 /// Names that stand for several columns.
 pub(crate) static GROUPS: &[(&str, &[Feature])] = &[
@@ -157,4 +275,6 @@ pub(crate) static GROUPS: &[(&str, &[Feature])] = &[
         ],
     ),
     ("rgb", &[Feature::Red, Feature::Green, Feature::Blue]),
+    ("hsv", &[Feature::Hue, Feature::Saturation, Feature::Value]),
+    ("lab", &[Feature::LabL, Feature::LabA, Feature::LabB]),
 ];

@@ -21,14 +21,22 @@ pub(crate) struct Shape {
     pub(crate) lambda: [f64; 3],
     /// Unit eigenvectors, oriented as the catalogue says; the third is the normal.
     pub(crate) vectors: [DVec3; 3],
+    /// Σ of the members' offsets from the query.
+    pub(crate) sum: DVec3,
+    /// xx, xy, yy.
+    pub(crate) covariance_xy: [f64; 3],
     /// Distance to the farthest member.
     pub(crate) farthest: f64,
-    /// The radius that was given, else the same.
+    /// The radius that was given, else the farthest member's distance.
     pub(crate) radius: f64,
+    /// Distance to the nearest member but the query.
+    pub(crate) nearest: f64,
     pub(crate) distance_sum: f64,
     /// Lowest and highest member, against the query.
     pub(crate) z_min: f64,
     pub(crate) z_max: f64,
+    /// Sizes of the bounding box along x and y.
+    pub(crate) extent_xy: [f64; 2],
     pub(crate) variance_z: f64,
     /// Signed distance of the query to the plane through the other members.
     pub(crate) plane_distance: f64,
@@ -62,9 +70,13 @@ impl Shape {
             vectors: [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])],
             farthest,
             radius: radius.unwrap_or(farthest),
+            sum: DVec3::from_array(m.sum.map(|v| v as f64)) * quantum,
+            covariance_xy: [covariance[0], covariance[1], covariance[3]],
+            nearest: (m.nearest_sq as f64).sqrt() * quantum,
             distance_sum: m.distance_sum as f64 / 65536.0 * quantum,
             z_min: m.z_min as f64 * quantum,
             z_max: m.z_max as f64 * quantum,
+            extent_xy: m.extent_xy.map(|v| v as f64 * quantum),
             variance_z: covariance[5],
             plane_distance,
             attributes,

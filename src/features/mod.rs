@@ -1,14 +1,16 @@
 //! Which features there are, and sets of them.
 
 mod catalogue;
+mod color;
 mod formulas;
+mod measures;
 mod presets;
 
 use std::fmt;
 use std::str::FromStr;
 
 pub use catalogue::Feature;
-pub(crate) use catalogue::{CATALOGUE, GROUPS};
+pub(crate) use catalogue::{CATALOGUE, COMPATIBILITY, GROUPS};
 pub(crate) use formulas::{Attributes, Shape};
 
 use crate::error::{Error, Result};
@@ -101,6 +103,22 @@ pub enum Tolerance {
     /// One component of eigenvector 1, 2 or 3: the vectors differ by this angle in degrees at most, where the
     /// neighbouring eigenvalues are [`SHARP`]·λ1 apart.
     Angle(u8, f64),
+    /// This much, where eigenvector 1, 2 or 3 is as sharp as for [`Angle`](Self::Angle).
+    WhereAxisSharp(u8, f64),
+    /// A sum along eigenvector 1 or 2: this part of n·r^power, where the vector is sharp. An odd power changes its sign
+    /// with the vector's, which may go either way where two components tie for the largest.
+    AlongAxis(u8, u8, f64),
+    /// As [`OfRadiusWhereSharp`](Self::OfRadiusWhereSharp), with the sign of a plane's normal: a level one may point
+    /// either way.
+    SignedOfRadiusWhereSharp(f64),
+    /// The normal's bearing, modulo 360: these degrees for the arithmetic, and [`SHARP`] of them for the normal's own
+    /// error, which grows with λ1/(λ2 − λ3) and, seen from above, with 1/sin(slope).
+    Bearing(f64),
+    /// What the formula changes by when the eigenvalues change by this part of λ1: logarithms and roots amplify the
+    /// eigen-solver's error where an eigenvalue is near zero.
+    OfEigenvalues(f64),
+    /// A choice among whole numbers: equal, unless eigenvalues changed by this part of λ1 would choose the other.
+    Decision(f64),
 }
 
 /// Relative distance between eigenvalues below which their vectors' directions are not compared.
@@ -117,6 +135,19 @@ impl fmt::Display for Tolerance {
             Self::WhereSharp(t) => write!(f, "{t:e} where (λ2−λ3)/λ1 > {SHARP:e}"),
             Self::OfRadiusWhereSharp(t) => write!(f, "{t:e} of r where (λ2−λ3)/λ1 > {SHARP:e}"),
             Self::Angle(axis, t) => write!(f, "{t}° for v{axis} where its eigenvalue is {SHARP:e} λ1 apart"),
+            Self::WhereAxisSharp(axis, t) => {
+                write!(f, "{t:e} where v{axis}'s eigenvalue is {SHARP:e} λ1 apart")
+            }
+            Self::AlongAxis(axis, power, t) => {
+                let scale = ["n", "n·r", "n·r²"].get(usize::from(*power)).unwrap_or(&"n·r^p");
+                write!(f, "{t:e} of {scale} where v{axis}'s eigenvalue is {SHARP:e} λ1 apart")
+            }
+            Self::SignedOfRadiusWhereSharp(t) => {
+                write!(f, "{t:e} of r where (λ2−λ3)/λ1 > {SHARP:e}, either sign where the plane is upright")
+            }
+            Self::Bearing(t) => write!(f, "{t}°·(1 + {SHARP:e} λ1/((λ2−λ3) sin slope)) where slope > 1e-3°"),
+            Self::OfEigenvalues(t) => write!(f, "what {t:e} of λ1 in the eigenvalues makes"),
+            Self::Decision(t) => write!(f, "equal unless {t:e} of λ1 in the eigenvalues decides"),
         }
     }
 }
@@ -136,8 +167,12 @@ impl Flags {
     pub const NO_PLANE: Self = Self(1 << 3);
     /// Red and near-infrared are both zero.
     pub const DARK: Self = Self(1 << 4);
+    /// Green and near-infrared are both zero.
+    pub const DARK_GREEN_NIR: Self = Self(1 << 5);
+    /// Red and green are both zero.
+    pub const DARK_RED_GREEN: Self = Self(1 << 6);
     /// The farthest member is at the query's place, and no radius was given: nothing to divide by.
-    pub const NO_RADIUS: Self = Self(1 << 5);
+    pub const NO_RADIUS: Self = Self(1 << 7);
     /// The point is left out of neighbourhoods ([`PointCloud::ignoring`](crate::PointCloud::ignoring)): all its
     /// features are undefined.
     pub const LEFT_OUT: Self = Self(1 << 16);
@@ -153,6 +188,8 @@ impl Flags {
             "the members without the query span no plane; set only if a feature is about that plane",
         ),
         (Self::DARK, "dark", "red and near-infrared are both zero"),
+        (Self::DARK_GREEN_NIR, "dark_green_nir", "green and near-infrared are both zero"),
+        (Self::DARK_RED_GREEN, "dark_red_green", "red and green are both zero"),
         (
             Self::NO_RADIUS,
             "no_radius",
@@ -254,12 +291,14 @@ impl FeatureSet {
         set
     }
 
-    /// Every feature that needs nothing but coordinates.
+    /// Every feature that needs nothing but coordinates, except those that only serve to compare with other tools.
     pub fn geometric() -> Self {
-        Self::new(Feature::all().filter(|f| f.row().inputs == [Input::Xyz]))
+        let wanted = |f: &Feature| f.row().inputs == [Input::Xyz] && !COMPATIBILITY.contains(f);
+        Self::new(Feature::all().filter(wanted))
     }
 
-    /// Reads a comma-separated list of names, aliases and groups (`normals`, `eigenvalues`, `eigenvectors`, `rgb`).
+    /// Reads a comma-separated list of names, aliases and groups (`normals`, `eigenvalues`, `eigenvectors`, `rgb`,
+    /// `hsv`, `lab`).
     ///
     /// # Errors
     /// [`Error::UnknownFeature`] with the closest name there is.
@@ -346,7 +385,7 @@ mod tests {
             assert!(flag.0.is_power_of_two() && all & flag.0 == 0, "{name}");
             all | flag.0
         });
-        assert_eq!(all, 0x1_003f, "a new flag belongs into the table");
+        assert_eq!(all, 0x1_00ff, "a new flag belongs into the table");
     }
 
     #[test]

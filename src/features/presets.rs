@@ -32,7 +32,7 @@ const MEMBERS: [Members; 5] = [
         "normals, planarity, sphericity, surface_variation, height_above_ground, height_above_min, is_ground,
          verticality, horizontality, density_3d, rgb, nir, ndvi",
     ),
-    Members::AllBut(&["eigenentropy_raw", "edge_strength_ign", "fpfh"]),
+    Members::AllBut(&["eigenentropy_raw", "fpfh"]),
 ];
 
 /// The features of a list, and the names that this version's catalogue does not have.
@@ -116,22 +116,13 @@ mod tests {
         "height_above_ground",
         "height_above_min",
         "is_ground",
-        "wall_likelihood",
-        "roof_likelihood",
-        "wall_score",
-        "roof_score",
         "facade_score",
         "flat_roof_score",
         "sloped_roof_score",
         "steep_roof_score",
         "opening_likelihood",
-        "edge_strength",
-        "corner_likelihood",
         "overhang_indicator",
-        "surface_roughness",
         "count_radius_2",
-        "neighborhood_extent",
-        "height_extent_ratio",
     ];
 
     #[test]

@@ -99,6 +99,7 @@ fn ascii(text: &str) -> String {
             '°' => out.push_str("deg"),
             'λ' => out.push('l'),
             'Σ' => out.push('S'),
+            'σ' => out.push('s'),
             'π' => out.push_str("pi"),
             '√' => out.push_str("sqrt"),
             '∛' => out.push_str("cbrt"),

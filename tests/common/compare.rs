@@ -7,7 +7,7 @@ use lidar_features::{Columns, Feature, Neighbors, Tolerance};
 
 use super::local::{Local, cross, dot};
 use super::oracle::Lists;
-use super::tolerance::allowed;
+use super::tolerance::{allowed, either_sign, ties_for_largest, undecided};
 
 /// Columns that a test can tamper with.
 pub type Table = BTreeMap<Feature, Vec<f32>>;
@@ -40,6 +40,8 @@ pub struct Outcome {
     pub compared: usize,
     /// Values whose direction is too poorly defined to compare.
     pub excluded: usize,
+    /// Decisions that came out otherwise, within tolerance of their threshold.
+    pub undecided: usize,
     pub failures: Vec<Failure>,
     pub worst: BTreeMap<Feature, Worst>,
 }
@@ -48,6 +50,7 @@ impl Outcome {
     pub fn absorb(&mut self, other: Self) {
         self.compared += other.compared;
         self.excluded += other.excluded;
+        self.undecided += other.undecided;
         self.failures.extend(other.failures);
         for (feature, worst) in other.worst {
             self.note(feature, worst.error, worst.part);
@@ -82,7 +85,11 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} values compared, {} excluded", self.compared, self.excluded)?;
+        let Self { compared, excluded, undecided, .. } = self;
+        writeln!(
+            f,
+            "{compared} values compared ({undecided} decided otherwise at a threshold), {excluded} excluded"
+        )?;
         for (feature, worst) in &self.worst {
             let Worst { error, part } = worst;
             writeln!(
@@ -122,7 +129,7 @@ pub fn columns(
                 out.check(if same { 0.0 } else { f64::INFINITY }, failure(0.0));
                 continue;
             }
-            let Some(allowed) = allowed(tolerance, local, expected_here) else {
+            let Some(allowed) = allowed(feature, tolerance, local, expected_here) else {
                 out.excluded += 1;
                 continue;
             };
@@ -139,9 +146,26 @@ pub fn columns(
                 out.check(error, failure(allowed));
                 continue;
             }
+            let value = f64::from(value);
             let error = match tolerance {
-                Tolerance::Exact => f64::from((value - rounded).abs()),
-                _ => (f64::from(value) - expected_here).abs(),
+                Tolerance::Exact => (value - f64::from(rounded)).abs(),
+                Tolerance::Decision(_) if value != expected_here => {
+                    if undecided(feature, tolerance, local, value) {
+                        out.undecided += 1;
+                        out.check(0.0, failure(allowed));
+                        continue;
+                    }
+                    f64::INFINITY
+                }
+                Tolerance::Bearing(_) => {
+                    let turned = |a: f64| (a - expected_here + 180.0).rem_euclid(360.0) - 180.0;
+                    let direct = turned(value).abs();
+                    // An upright surface's normal may point either way.
+                    let upright = local.vectors[2][2].abs() < allowed.to_radians();
+                    if upright { direct.min(turned(value + 180.0).abs()) } else { direct }
+                }
+                _ if either_sign(tolerance, local) => (value.abs() - expected_here.abs()).abs(),
+                _ => (value - expected_here).abs(),
             };
             out.check(error, failure(allowed));
         }
@@ -169,11 +193,7 @@ fn angle(actual: [f64; 3], expected: [f64; 3], axis: u8, allowed: f64) -> f64 {
     // The sign hangs on one component, which may lie on either side of its threshold.
     let either_sign = match axis {
         3 => expected[2].abs() < blur,
-        _ => {
-            let mut sizes = expected.map(f64::abs);
-            sizes.sort_by(f64::total_cmp);
-            sizes[2] - sizes[1] < 2.0 * blur
-        }
+        _ => ties_for_largest(expected, blur),
     };
     if either_sign { direct.min(between(actual.map(|c| -c))) } else { direct }
 }

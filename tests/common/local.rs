@@ -10,10 +10,25 @@ pub struct Local {
     pub vectors: [[f64; 3]; 3],
     pub radius: f64,
     pub mean_distance: f64,
+    /// Of the others; 0 where there is none.
+    pub nearest: f64,
+    pub std_distance: f64,
     pub std_z: f64,
-    pub range_z: f64,
-    /// Distance of the query to the plane through the others.
+    /// Sizes of the bounding box.
+    pub extent: [f64; 3],
+    /// How far it reaches below and above the query.
+    pub below: f64,
+    pub above: f64,
+    /// Distance from the query to the mean.
+    pub mean_offset: f64,
+    /// Σ⟨o, v⟩ and Σ⟨o, v⟩² for v1 and v2.
+    pub moments: [[f64; 2]; 2],
+    /// Trace and determinant of the covariance of x and y, the latter in units of the trace's square.
+    pub trace_2d: f64,
+    pub det_2d: f64,
+    /// Signed distance of the query to the plane through the others, and z of that plane's normal.
     pub plane_distance: f64,
+    pub plane_normal_z: f64,
     /// Fewer than three members.
     pub few: bool,
     pub identical: bool,
@@ -46,19 +61,47 @@ impl Local {
         let length = |o: &Offset| (o.iter().map(|v| v * v).sum::<i128>() as f64).sqrt() * quantum;
         let z = |o: &Offset| o[2] as f64 * quantum;
         let mean_z = all.iter().map(z).sum::<f64>() / n as f64;
-        let (plane_distance, gap23_of_others) = plane(&others, quantum);
+        let world = |o: &Offset| o.map(|v| v as f64 * quantum);
+        let Plane { distance: plane_distance, normal_z: plane_normal_z, gap23: gap23_of_others } =
+            Plane::through(&others, quantum);
+        let vectors = [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])];
+        let distances: Vec<f64> = others.iter().map(length).collect();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let mean_distance = mean(&distances);
+        let deviations: Vec<f64> = distances.iter().map(|d| (d - mean_distance).powi(2)).collect();
+        let along = |axis: usize, power: i32| -> f64 {
+            all.iter().map(|o| dot(world(o), vectors[axis]).powi(power)).sum()
+        };
+        let of_axis = |a: usize| all.iter().map(move |o| o[a] as f64 * quantum);
+        let highest = |a: usize| of_axis(a).fold(f64::MIN, f64::max);
+        let lowest = |a: usize| of_axis(a).fold(f64::MAX, f64::min);
+        // Whole numbers, which cancel to zero.
+        let sum: Offset = std::array::from_fn(|a| all.iter().map(|o| o[a]).sum());
+        let c = covariance(&all, quantum);
+        let trace_2d = c[0][0] + c[1][1];
+        let per_trace = |v: f64| v / trace_2d.max(f64::MIN_POSITIVE);
+        let det_2d = per_trace(c[0][0]) * per_trace(c[1][1]) - per_trace(c[0][1]).powi(2);
         let rank = rank(&all);
         let gap =
             |a: usize, b: usize| if lambda[0] > 0.0 { (lambda[a] - lambda[b]) / lambda[0] } else { 0.0 };
         Self {
             n,
             lambda,
-            vectors: [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])],
+            vectors,
             radius: all.iter().map(length).fold(0.0, f64::max),
-            mean_distance: others.iter().map(length).sum::<f64>() / others.len().max(1) as f64,
+            mean_distance,
+            nearest: distances.iter().copied().reduce(f64::min).unwrap_or(0.0),
+            std_distance: mean(&deviations).sqrt(),
             std_z: (all.iter().map(|o| (z(o) - mean_z).powi(2)).sum::<f64>() / n as f64).sqrt(),
-            range_z: all.iter().map(z).fold(f64::MIN, f64::max) - all.iter().map(z).fold(f64::MAX, f64::min),
+            extent: std::array::from_fn(|a| highest(a) - lowest(a)),
+            below: 0.0 - lowest(2),
+            above: highest(2),
+            mean_offset: length(&sum) / n as f64,
+            moments: [0, 1].map(|axis| [along(axis, 1), along(axis, 2)]),
+            trace_2d,
+            det_2d,
             plane_distance,
+            plane_normal_z,
             few: n < 3,
             identical: rank == 0,
             collinear: rank == 1,
@@ -70,17 +113,28 @@ impl Local {
     }
 }
 
-/// Distance of the origin to the plane through `points`, and (λ2 − λ3)/λ1 of these.
-fn plane(points: &[Offset], quantum: f64) -> (f64, f64) {
-    if points.len() < 2 {
-        return (0.0, 0.0);
+/// The plane through some points, seen from the origin.
+struct Plane {
+    /// Positive where the origin lies on the side that the normal points to.
+    distance: f64,
+    normal_z: f64,
+    /// (λ2 − λ3)/λ1 of the points.
+    gap23: f64,
+}
+
+impl Plane {
+    fn through(points: &[Offset], quantum: f64) -> Self {
+        if points.len() < 2 {
+            return Self { distance: 0.0, normal_z: 0.0, gap23: 0.0 };
+        }
+        let (lambda, vectors) = eigen(covariance(points, quantum));
+        let normal = upward(vectors[2]);
+        let n = points.len() as f64;
+        let mean: [f64; 3] =
+            std::array::from_fn(|a| points.iter().map(|p| p[a]).sum::<i128>() as f64 * quantum / n);
+        let gap23 = if lambda[0] > 0.0 { (lambda[1] - lambda[2]) / lambda[0] } else { 0.0 };
+        Self { distance: -dot(normal, mean), normal_z: normal[2], gap23 }
     }
-    let (lambda, vectors) = eigen(covariance(points, quantum));
-    let n = points.len() as f64;
-    let mean: [f64; 3] =
-        std::array::from_fn(|a| points.iter().map(|p| p[a]).sum::<i128>() as f64 * quantum / n);
-    let gap = if lambda[0] > 0.0 { (lambda[1] - lambda[2]) / lambda[0] } else { 0.0 };
-    (dot(vectors[2], mean).abs(), gap)
 }
 
 /// Exact, then rounded once: (n Σ o oᵀ − Σo Σoᵀ) quantum²/n².

@@ -6,7 +6,7 @@ use lidar_features::{Feature, Flags};
 use rayon::prelude::*;
 
 use super::clouds::{Cloud, Color};
-use super::local::Local;
+use super::local::{Local, dot};
 
 /// Neighbours of every point, as (squared distance in quanta², index) in that order.
 pub type Lists = Vec<Vec<(u64, u32)>>;
@@ -39,14 +39,14 @@ pub fn locals(cloud: &Cloud, lists: &Lists, k: usize) -> Vec<Local> {
 }
 
 /// What the catalogue says the flags are.
-pub fn flags(local: &Local, dark: bool) -> u32 {
+pub fn flags(local: &Local, dark: u32) -> u32 {
     let flag = |set: bool, flag: Flags| if set { flag.0 } else { 0 };
     flag(local.few, Flags::FEW)
         | flag(local.identical, Flags::IDENTICAL)
         | flag(local.collinear, Flags::COLLINEAR)
         | flag(local.no_plane, Flags::NO_PLANE)
-        | flag(dark, Flags::DARK)
         | flag(local.identical, Flags::NO_RADIUS)
+        | dark
 }
 
 /// Value of a feature by the catalogue, degenerate neighbourhoods included; `None` for one that the oracle does
@@ -71,6 +71,15 @@ pub fn value(feature: Feature, l: &Local) -> Option<f64> {
         _ => l.lambda[j],
     };
     let vector = |j: usize, axis: usize| nan_if(if j == 0 { pointlike } else { any }, l.vectors[j][axis]);
+    // Lengths have values where only directions are undefined.
+    let size = |on_line: f64, value: f64| match (l.few, l.identical, l.collinear) {
+        (true, ..) => f64::NAN,
+        (_, true, _) => 0.0,
+        (.., true) => on_line,
+        _ => value,
+    };
+    let floor = l1 * 2f64.powi(-20);
+    let deepest = 20.0 * 2f64.ln();
     let nz = l.vectors[2][2].abs();
     let entropy =
         || -> f64 { l.lambda.iter().map(|v| v / sum).map(|e| if e > 0.0 { -e * e.ln() } else { 0.0 }).sum() };
@@ -98,16 +107,89 @@ pub fn value(feature: Feature, l: &Local) -> Option<f64> {
         F::Verticality => nan_if(any, 1.0 - nz),
         F::Horizontality => nan_if(any, nz),
         F::Slope => nan_if(any, l.vectors[2][0].hypot(l.vectors[2][1]).atan2(nz).to_degrees()),
-        F::Roughness => nan_if(l.no_plane, l.plane_distance),
+        F::Roughness => nan_if(l.no_plane, l.plane_distance.abs()),
+        F::PlaneDistance => nan_if(l.no_plane, l.plane_distance),
+        F::EigenentropyRaw => nan_if(any, l.lambda.iter().filter(|v| **v > 0.0).map(|v| -v * v.ln()).sum()),
+        F::Pca1 => ratio(1.0, l1 / sum),
+        F::Pca2 => ratio(0.0, l2 / sum),
+        F::BarycentricAlpha => nan_if(any, (l1 - l2) / sum),
+        // As CANUPO computes it.
+        F::BarycentricBeta => nan_if(any, (2.0 * l1 + 4.0 * l2) / sum - 2.0),
+        F::Dimensionality if any => 0.0,
+        F::Dimensionality => {
+            let [s1, s2, s3] = l.lambda.map(f64::sqrt);
+            let parts = [s1 - s2, s2 - s3, s3];
+            // `max_by` takes the last of equals.
+            let best = (0..3).rev().max_by(|&a, &b| parts[a].total_cmp(&parts[b])).unwrap();
+            (best + 1) as f64
+        }
+        F::DegreeOfPlanarity => ratio(deepest, l1.ln() - l3.max(floor).ln()),
+        F::DegreeOfLinearity => nan_if(
+            any,
+            (l1.ln() - l2.max(floor).ln()) / (l2.max(floor) / l3.max(floor)).ln().max(2f64.powi(-20)),
+        ),
+        F::Length => size(l1.sqrt(), l1.sqrt()),
+        F::Surface => size(0.0, (l1 * l2).sqrt().sqrt()),
+        F::Volume => size(0.0, (l1.sqrt() * l2.sqrt() * l3.sqrt()).powf(1.0 / 3.0)),
+        F::VerticalityUnary => {
+            let u = [0, 1, 2].map(|a| (0..3).map(|j| l.lambda[j] * l.vectors[j][a].abs()).sum::<f64>());
+            nan_if(any, u[2] / dot(u, u).sqrt())
+        }
+        F::Aspect => nan_if(any, aspect(l.vectors[2])),
+        F::Moment1Axis1 => size(l.moments[0][0], l.moments[0][0]),
+        F::Moment1Axis2 => size(0.0, l.moments[1][0]),
+        F::Moment2Axis1 => size(l.moments[0][1], l.moments[0][1]),
+        F::Moment2Axis2 => size(0.0, l.moments[1][1]),
+        F::MomentOrder1 => nan_if(any, l.moments[1][0].powi(2) / l.moments[1][1].max(f64::MIN_POSITIVE)),
+        F::BarycenterOffset => l.mean_offset,
+        F::IsCoplanar => f64::from(!any && l2 > 25.0 * l3 && l1 < 6.0 * l2),
+        F::Rank => match (pointlike, l.collinear) {
+            (true, _) => 0.0,
+            (_, true) => 1.0,
+            _ => l.lambda.iter().filter(|v| *v / l1 > 0.01).count() as f64,
+        },
+        F::NearestDistance => l.nearest,
+        F::StdDistance => l.std_distance,
+        F::OutlierScore => l.mean_distance,
+        F::ExtentX => l.extent[0],
+        F::ExtentY => l.extent[1],
+        F::ExtentZ => l.extent[2],
+        F::NeighborhoodExtent => dot(l.extent, l.extent).sqrt(),
+        F::HeightExtentRatio if l.extent[..2] == [0.0; 2] => 0.0,
+        F::HeightExtentRatio => l.extent[2] / l.extent[0].hypot(l.extent[1]),
+        F::ZBelow => l.below,
+        F::ZAbove => l.above,
+        F::EigenvalueSum2d => l.trace_2d,
+        F::EigenvalueRatio2d => {
+            let largest = 0.5 + (0.25 - l.det_2d).max(0.0).sqrt();
+            nan_if(any, l.det_2d / largest.powi(2))
+        }
+        F::WallScore => nan_if(any, (l2 - l3) / l1 * (1.0 - nz)),
+        F::RoofScore => nan_if(any, (l2 - l3) / l1 * nz),
+        F::WallLikelihood => nan_if(any, ((l2 - l3) / l1 * (1.0 - nz)).max(0.0).sqrt()),
+        F::RoofLikelihood => nan_if(any, ((l2 - l3) / l1 * nz).sqrt()),
+        F::EdgeStrength => ratio(0.0, 3.0 * l3 / sum * (l1 - l3) / l1),
+        F::CornerLikelihood => ratio(0.0, 27.0 * (l1 / sum) * (l2 / sum) * (l3 / sum)),
+        F::BuildingRegularity => ratio(0.0, (l2 - l3) * (l1 - l3) / l1.powi(2)),
         F::NeighborCount => l.n as f64,
         F::KnnDistance => l.radius,
         F::MeanDistance => l.mean_distance,
         F::Density3d => nan_if(l.radius == 0.0, l.n as f64 / (4.0 / 3.0 * PI * l.radius.powi(3))),
         F::DensitySurface => nan_if(l.radius == 0.0, l.n as f64 / (PI * l.radius.powi(2))),
         F::VerticalStd => l.std_z,
-        F::VerticalRange => l.range_z,
+        F::VerticalRange => l.extent[2],
         _ => return None,
     })
+}
+
+/// Compass bearing, in degrees, of where a normal leans; 0 if it leans by less than 1e-3°.
+fn aspect([x, y, z]: [f64; 3]) -> f64 {
+    let flat = x.hypot(y);
+    if flat.atan2(z.abs()).to_degrees() < 1e-3 {
+        return 0.0;
+    }
+    let from_north = (y / flat).clamp(-1.0, 1.0).acos().to_degrees();
+    if x < 0.0 { 360.0 - from_north } else { from_north }
 }
 
 /// Value of a feature that each point carries itself.
@@ -126,11 +208,65 @@ pub fn color_value(feature: Feature, color: &Color, i: usize) -> Option<f64> {
         F::Ndvi if red == 0.0 && nir == 0.0 => f64::NAN,
         F::Ndvi => (nir - red) / (nir + red),
         F::ExcessGreen => 2.0 * green - red - blue,
+        F::Gndvi if green == 0.0 && nir == 0.0 => f64::NAN,
+        F::Gndvi => (nir - green) / (nir + green),
+        F::VegetationIndex if green == 0.0 && red == 0.0 => f64::NAN,
+        F::VegetationIndex => (green - red) / (green + red),
+        F::RgbMean => (red + green + blue) / 3.0,
+        F::RgbStd => {
+            let squares = (red - green).powi(2) + (green - blue).powi(2) + (blue - red).powi(2);
+            squares.sqrt() / 3.0
+        }
+        F::RgbRange => red.max(green).max(blue) - red.min(green).min(blue),
+        F::Hue => hsv([red, green, blue])[0],
+        F::Saturation => hsv([red, green, blue])[1],
+        F::Value => hsv([red, green, blue])[2],
+        F::LabL => lab([red, green, blue])[0],
+        F::LabA => lab([red, green, blue])[1],
+        F::LabB => lab([red, green, blue])[2],
         _ => return None,
     })
 }
 
-/// Whether a point shows neither red nor near-infrared.
-pub fn is_dark(color: Option<&Color>, i: usize) -> bool {
-    color.is_some_and(|c| c.rgb[0][i] == 0 && c.nir[i] == 0)
+/// Flags of the pairs of channels that are both zero at a point.
+pub fn dark(color: Option<&Color>, i: usize) -> u32 {
+    let Some(c) = color else { return 0 };
+    let zero = |a: &[u16], b: &[u16], flag: Flags| if a[i] == 0 && b[i] == 0 { flag.0 } else { 0 };
+    let [red, green, _] = &c.rgb;
+    zero(red, &c.nir, Flags::DARK)
+        | zero(green, &c.nir, Flags::DARK_GREEN_NIR)
+        | zero(red, green, Flags::DARK_RED_GREEN)
+}
+
+/// Hue as a part of a turn, saturation and value: by the distance of each channel to the largest.
+fn hsv([r, g, b]: [f64; 3]) -> [f64; 3] {
+    let (max, min) = (r.max(g).max(b), r.min(g).min(b));
+    if max == min {
+        return [0.0, 0.0, max];
+    }
+    let [r, g, b] = [r, g, b].map(|c| (max - c) / (max - min));
+    let sixths = match (r == 0.0, g == 0.0) {
+        (true, _) => b - g,
+        (_, true) => 2.0 + r - b,
+        _ => 4.0 + g - r,
+    };
+    [(sixths / 6.0 + 1.0).fract(), (max - min) / max, max]
+}
+
+/// CIE L*a*b*/100 of sRGB, D65.
+fn lab(rgb: [f64; 3]) -> [f64; 3] {
+    let linear =
+        rgb.map(|c| if c > 0.04045 { ((200.0 * c + 11.0) / 211.0).powf(2.4) } else { c * 25.0 / 323.0 });
+    let matrix = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ];
+    let white = [0.95047, 1.0, 1.08883];
+    let [x, y, z] = [0, 1, 2].map(|i| {
+        let t = dot(matrix[i], linear) / white[i];
+        // CIE's κ = 24389/27 and ε = 216/24389.
+        if t > 216.0 / 24389.0 { t.powf(1.0 / 3.0) } else { (24389.0 / 27.0 * t + 16.0) / 116.0 }
+    });
+    [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)].map(|v| v / 100.0)
 }

@@ -10,6 +10,13 @@ const IDENTICAL: u32 = Flags::IDENTICAL.0;
 const COLLINEAR: u32 = Flags::COLLINEAR.0;
 const NO_PLANE: u32 = Flags::NO_PLANE.0;
 
+/// Zero where no member is away from the query.
+const NO_LENGTH: &str = "nearest_distance,std_distance,extent_x,extent_y,extent_z,neighborhood_extent,\
+    height_extent_ratio,z_below,z_above,eigenvalue_sum_2d,outlier_score,barycenter_offset";
+/// Undefined without a plane.
+const NO_DIRECTION: &str = "eigenentropy_raw,barycentric_alpha,barycentric_beta,degree_of_linearity,verticality_unary,\
+    aspect,moment_order_1,plane_distance,eigenvalue_ratio_2d,wall_score,roof_score,wall_likelihood,roof_likelihood";
+
 /// Computes everything, holds it against the oracle, and gives the columns.
 fn compute(name: &str, engine: &Engine, cloud: &Cloud, k: usize) -> Columns {
     let what = format!("{} on the {name}, k = {k}", cloud.name);
@@ -66,6 +73,10 @@ fn one_point_has_itself() {
             assert_eq!(columns.flags(), [FEW | IDENTICAL | NO_PLANE]);
             assert_values(&columns, "neighbor_count", 1.0);
             assert_values(&columns, "knn_distance,mean_distance,vertical_std,vertical_range", 0.0);
+            assert_values(&columns, NO_LENGTH, 0.0);
+            assert_values(&columns, "dimensionality,is_coplanar,rank", 0.0);
+            assert_values(&columns, "length,surface,volume,moment_1_axis1,moment_2_axis2,pca1", f32::NAN);
+            assert_values(&columns, NO_DIRECTION, f32::NAN);
             let undefined = "normals,eigenvalues,eigenvectors,eigenvalue_sum,linearity,planarity,sphericity,\
                 anisotropy,surface_variation,omnivariance,eigenentropy,verticality,horizontality,slope,roughness,\
                 density_3d,density_surface";
@@ -111,6 +122,16 @@ fn one_place_has_no_extent_and_no_direction() {
             if k >= 3 {
                 assert_values(&columns, "eigenvalues,eigenvalue_sum,omnivariance", 0.0);
             }
+            if k >= 3 {
+                let zero =
+                    "length,surface,volume,moment_1_axis1,moment_1_axis2,moment_2_axis1,moment_2_axis2";
+                assert_values(&columns, zero, 0.0);
+            }
+            assert_values(&columns, NO_LENGTH, 0.0);
+            assert_values(&columns, "dimensionality,is_coplanar,rank", 0.0);
+            let ratios = "pca1,pca2,degree_of_planarity,edge_strength,corner_likelihood";
+            assert_values(&columns, ratios, f32::NAN);
+            assert_values(&columns, NO_DIRECTION, f32::NAN);
             assert_values(&columns, "knn_distance,mean_distance,vertical_std,vertical_range", 0.0);
             assert_values(&columns, "normals,eigenvectors,linearity,planarity,sphericity", f32::NAN);
             assert_values(&columns, "eigenentropy,density_3d,density_surface,roughness", f32::NAN);
@@ -131,6 +152,14 @@ fn a_line_has_one_direction() {
             assert_values(&columns, zero, 0.0);
             assert_values(&columns, "normals,verticality,horizontality,slope,roughness", f32::NAN);
             assert_values(&columns, "eigenvector_2_x,eigenvector_3_z", f32::NAN);
+            assert_values(&columns, "pca1,rank", 1.0);
+            let zero = "pca2,surface,volume,moment_1_axis2,moment_2_axis2,dimensionality,is_coplanar,\
+                edge_strength,corner_likelihood";
+            assert_values(&columns, zero, 0.0);
+            assert_values(&columns, "degree_of_planarity", 20.0 * std::f32::consts::LN_2);
+            assert_values(&columns, NO_DIRECTION, f32::NAN);
+            let length = columns.get(Feature::Length).unwrap();
+            assert!(length.iter().all(|v| *v > 0.0));
             let direction = columns.get(Feature::Eigenvector1X).unwrap();
             assert!(direction.iter().all(|v| v.is_finite()));
         }

@@ -83,12 +83,20 @@ fn columns_come_in_the_order_they_were_asked_for() {
 #[test]
 fn colours_need_no_neighbours() {
     let cloud = clouds::terrain(257).colored(u16::MAX);
-    let (columns, report) =
-        cpu_engine().features(&cloud.borrow(), &FeatureSet::parse("rgb,nir,ndvi").unwrap(), knn(20)).unwrap();
+    let set = FeatureSet::parse("rgb,nir,ndvi,gndvi,vegetation_index,hsv,lab").unwrap();
+    let (columns, report) = cpu_engine().features(&cloud.borrow(), &set, knn(20)).unwrap();
     assert!(report.stages.iter().all(|s| s.0 != "index"), "{:?}", report.stages);
-    let ndvi = columns.get(Feature::Ndvi).unwrap();
-    for (flags, ndvi) in columns.flags().iter().zip(ndvi) {
-        assert_eq!((*flags == Flags::DARK.0, *flags == 0), (ndvi.is_nan(), !ndvi.is_nan()));
+    let indices = [
+        (Feature::Ndvi, Flags::DARK),
+        (Feature::Gndvi, Flags::DARK_GREEN_NIR),
+        (Feature::VegetationIndex, Flags::DARK_RED_GREEN),
+    ];
+    for (feature, dark) in indices {
+        let values = columns.get(feature).unwrap();
+        assert!(values.iter().any(|v| v.is_nan()), "{feature}");
+        for (flags, value) in columns.flags().iter().zip(values) {
+            assert_eq!(Flags(*flags).intersects(dark), value.is_nan(), "{feature}");
+        }
     }
 }
 

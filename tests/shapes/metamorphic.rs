@@ -121,7 +121,9 @@ fn lengths_scale_with_the_quantum() {
         "1/m³" => 1.0 / 64.0,
         _ => 1.0,
     };
-    for (a, b) in one.iter().zip(&four) {
+    // The logarithm of a square metre depends on the metre.
+    let scales = |f: Feature| f != Feature::EigenentropyRaw;
+    for (a, b) in one.iter().zip(&four).filter(|(a, _)| scales(a.feature)) {
         let factor = factor(a.feature.row().unit);
         let scaled: Vec<f32> = a.values.iter().map(|v| v * factor).collect();
         let same = scaled.iter().zip(&b.values).all(|(a, b)| (a - b).abs() <= 4e-7 * b.abs() || a == b);

@@ -429,11 +429,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let mut made = Vec::with_capacity(rows.len() * words as usize);
         if scan::pays(points.len()) {
             let found = self.on_cpu(report, || Ok(scan::moments(self.job.lattice, &points, rule)))?;
-            found.iter().for_each(|moments| layout::push_record(moments, needs.plane, &mut made));
+            found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
             let found = self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&points, rule)))?;
             let rows = (0..points.len()).map(|at| &found.row(at)[0]);
-            rows.for_each(|moments| layout::push_record(moments, needs.plane, &mut made));
+            rows.for_each(|moments| layout::push_record(moments, needs, &mut made));
         }
         let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
         let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;

@@ -60,15 +60,24 @@ pub(crate) enum Output {
 pub(crate) struct Needs {
     pub(crate) distance_sum: bool,
     pub(crate) plane: bool,
+    /// Sizes of the bounding box along x and y.
+    pub(crate) extent: bool,
 }
 
 impl Needs {
     pub(crate) fn of(set: &FeatureSet) -> Self {
-        Self { distance_sum: set.iter().any(|f| f == Feature::MeanDistance), plane: set.needs_plane() }
+        use Feature as F;
+        let distance_sum = |f| matches!(f, F::MeanDistance | F::StdDistance | F::OutlierScore);
+        let extent = |f| matches!(f, F::ExtentX | F::ExtentY | F::NeighborhoodExtent | F::HeightExtentRatio);
+        Self {
+            distance_sum: set.iter().any(distance_sum),
+            plane: set.needs_plane(),
+            extent: set.iter().any(extent),
+        }
     }
 
     pub(crate) fn record_words(self) -> u32 {
-        if self.plane { RECORD_WORDS + 6 } else { RECORD_WORDS }
+        RECORD_WORDS + 6 * u32::from(self.plane) + 2 * u32::from(self.extent)
     }
 }
 
@@ -198,6 +207,7 @@ impl Search {
                 let wide = self.wide || self.rule == Reach::Within;
                 text.add(if wide { shader::SQUARES_WIDE } else { shader::SQUARES_NARROW });
                 text.when("PLANE", needs.plane).when("DISTANCE_SUM", needs.distance_sum);
+                text.when("EXTENT", needs.extent);
                 text.constant("RECORD_WORDS", needs.record_words()).add(shader::RECORD)
             }
         };
@@ -207,7 +217,7 @@ impl Search {
 
 impl Evaluate {
     fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
-        text.when("PLANE", self.needs.plane).when("COLOR", self.color);
+        text.when("PLANE", self.needs.plane).when("EXTENT", self.needs.extent).when("COLOR", self.color);
         text.constant("RECORD_WORDS", self.needs.record_words());
         let columns = self.features.iter().enumerate().map(|(i, feature)| {
             let (column, name) = (i + 1, feature.name());

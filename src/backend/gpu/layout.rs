@@ -2,6 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::kernel::Needs;
 use crate::moments::Moments;
 
 /// `Grid` of prelude.wgsl.
@@ -46,21 +47,23 @@ pub(crate) struct Scale {
     pub(crate) pad2: u32,
 }
 
-/// Words of a record that needs no plane; six more hold the scatter without the query.
+/// Words of a record without optional parts. Six more hold the scatter without the query, then two the extents.
 pub(crate) const RECORD_WORDS: u32 = 16;
 
 /// Appends the record that record.wgsl would have written: integer to f32 conversions round to nearest, ties to even,
 /// in Rust as there.
-pub(crate) fn push_record(m: &Moments, with_plane: bool, out: &mut Vec<u32>) {
-    let start = out.len();
+pub(crate) fn push_record(m: &Moments, needs: Needs, out: &mut Vec<u32>) {
     out.extend([m.n, m.flags.0]);
     out.extend(m.scatter().map(|v| (v as f32).to_bits()));
     out.extend(m.sum.map(|v| (v as f32).to_bits()));
     out.push((m.radius_sq as f32).to_bits());
     out.push((m.distance_sum as f32 / 65536.0).to_bits());
     out.extend([m.z_min, m.z_max].map(|v| (v as f32).to_bits()));
-    out.resize(start + RECORD_WORDS as usize, 0);
-    if with_plane {
+    out.push((m.nearest_sq as f32).to_bits());
+    if needs.plane {
         out.extend(m.scatter_of_rest().map(|v| (v as f32).to_bits()));
+    }
+    if needs.extent {
+        out.extend(m.extent_xy.map(|v| (v as f32).to_bits()));
     }
 }

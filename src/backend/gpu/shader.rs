@@ -160,6 +160,12 @@ impl Text {
 
     /// The list of nearest distances: `s0 <= s1 <= ..`, one named scalar a slot.
     fn write_list(&self, what: &str, out: &mut String) {
+        if what == "nearest" {
+            // The query itself stands in the first slot.
+            let nearest = if self.k > 1 { "select(dist_to_u32(s1), 0u, count < 2u)" } else { "0u" };
+            let _ = writeln!(out, "let nearest_sq = {nearest};");
+            return;
+        }
         for j in (0..self.k).rev() {
             let _ = match what {
                 "declare" => writeln!(out, "var s{j} = FAR;"),

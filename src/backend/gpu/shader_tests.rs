@@ -22,7 +22,7 @@ fn kernels() -> Vec<Kernel> {
         Kernel::ScanAdd,
         Kernel::Scatter,
         Kernel::Place { record_words: 16 },
-        Kernel::Place { record_words: 22 },
+        Kernel::Place { record_words: 24 },
     ];
     let both = [false, true];
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
@@ -30,8 +30,9 @@ fn kernels() -> Vec<Kernel> {
             let search =
                 |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, halo, output });
             kernels.push(search(Reach::Nearest, wide, Output::Lists));
-            for (plane, distance_sum) in both.iter().flat_map(|p| both.map(|d| (*p, d))) {
-                let output = Output::Records(Needs { plane, distance_sum });
+            for bits in 0..8 {
+                let [plane, distance_sum, extent] = [1, 2, 4].map(|bit| bits & bit != 0);
+                let output = Output::Records(Needs { plane, distance_sum, extent });
                 kernels.push(search(Reach::Nearest, wide, output));
                 kernels.push(search(Reach::NearestWithin, wide, output));
                 if k == 1 {

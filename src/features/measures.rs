@@ -1,0 +1,145 @@
+//! Formulas of the catalogue that take more than a line.
+
+use super::formulas::Shape;
+
+/// What a ratio to λ1 counts as at least in a logarithm: far below what f32 eigenvalues resolve.
+const FLOOR: f64 = 1.0 / (1 << 20) as f64;
+
+impl Shape {
+    /// ej.
+    pub(crate) fn e(&self, j: usize) -> f64 {
+        self.lambda[j] / self.lambda_sum()
+    }
+
+    /// σj.
+    pub(crate) fn sigma(&self, j: usize) -> f64 {
+        self.lambda[j].sqrt()
+    }
+
+    pub(crate) fn planarity(&self) -> f64 {
+        (self.lambda[1] - self.lambda[2]) / self.lambda[0]
+    }
+
+    pub(crate) fn horizontality(&self) -> f64 {
+        self.vectors[2].z.abs()
+    }
+
+    pub(crate) fn verticality(&self) -> f64 {
+        1.0 - self.horizontality()
+    }
+
+    /// −Σ λj ln λj.
+    pub(crate) fn eigenentropy_raw(&self) -> f64 {
+        -self.lambda.iter().filter(|l| **l > 0.0).map(|l| l * l.ln()).sum::<f64>()
+    }
+
+    /// 1, 2 or 3: which of linearity, planarity and sphericity of σ is largest; the first of equals.
+    pub(crate) fn dimensionality(&self) -> f64 {
+        let [s1, s2, s3] = self.lambda.map(f64::sqrt);
+        let (line, plane, volume) = (s1 - s2, s2 - s3, s3);
+        if line >= plane && line >= volume {
+            1.0
+        } else if plane >= volume {
+            2.0
+        } else {
+            3.0
+        }
+    }
+
+    /// ln(λi/λj), both at least [`FLOOR`] of λ1.
+    fn log_ratio(&self, i: usize, j: usize) -> f64 {
+        let floored = |j: usize| self.lambda[j].max(FLOOR * self.lambda[0]);
+        (floored(i) / floored(j)).ln()
+    }
+
+    pub(crate) fn degree_of_planarity(&self) -> f64 {
+        self.log_ratio(0, 2)
+    }
+
+    pub(crate) fn degree_of_linearity(&self) -> f64 {
+        self.log_ratio(0, 1) / self.log_ratio(1, 2).max(FLOOR)
+    }
+
+    /// z of Σ λj |vj|, made a unit vector.
+    pub(crate) fn verticality_unary(&self) -> f64 {
+        let u = (0..3).map(|j| self.lambda[j] * self.vectors[j].abs()).sum::<glam::DVec3>();
+        u.z / u.length()
+    }
+
+    /// Degrees clockwise from y of the direction that the normal leans to; 0 where it hardly leans.
+    pub(crate) fn aspect(&self) -> f64 {
+        if self.slope() < 1e-3 {
+            return 0.0;
+        }
+        let normal = self.vectors[2];
+        let degrees = normal.x.atan2(normal.y).to_degrees().rem_euclid(360.0);
+        // What rounds to 360 in f32 is a full turn.
+        if degrees as f32 >= 360.0 { 0.0 } else { degrees }
+    }
+
+    /// Σ⟨p − query, vj⟩.
+    pub(crate) fn moment_1(&self, j: usize) -> f64 {
+        self.sum.dot(self.vectors[j])
+    }
+
+    /// Σ⟨p − query, vj⟩²: n λj is the same about the mean.
+    pub(crate) fn moment_2(&self, j: usize) -> f64 {
+        self.n * self.lambda[j] + self.moment_1(j).powi(2) / self.n
+    }
+
+    /// 0 where N is so nearly a line that nothing is left along v2.
+    pub(crate) fn moment_order_1(&self) -> f64 {
+        match self.moment_2(1) {
+            0.0 => 0.0,
+            second => self.moment_1(1).powi(2) / second,
+        }
+    }
+
+    /// Members but the query; one where there is none, since it divides zeros.
+    fn others(&self) -> f64 {
+        (self.n - 1.0).max(1.0)
+    }
+
+    pub(crate) fn mean_distance(&self) -> f64 {
+        self.distance_sum / self.others()
+    }
+
+    /// From the exact sum of squared distances, n Σ + |Σo|²/n.
+    pub(crate) fn std_distance(&self) -> f64 {
+        let squares = self.n * self.lambda_sum() + self.sum.length_squared() / self.n;
+        (squares / self.others() - self.mean_distance().powi(2)).max(0.0).sqrt()
+    }
+
+    /// Diagonal of the bounding box's footprint.
+    pub(crate) fn flat_extent(&self) -> f64 {
+        self.extent_xy[0].hypot(self.extent_xy[1])
+    }
+
+    pub(crate) fn height_extent_ratio(&self) -> f64 {
+        match self.flat_extent() {
+            0.0 => 0.0,
+            flat => (self.z_max - self.z_min) / flat,
+        }
+    }
+
+    /// λ2/λ1 of the covariance of x and y.
+    pub(crate) fn eigenvalue_ratio_2d(&self) -> f64 {
+        let [xx, xy, yy] = self.covariance_xy;
+        let apart = (xx - yy).hypot(2.0 * xy) / (xx + yy);
+        (1.0 - apart).max(0.0) / (1.0 + apart)
+    }
+
+    pub(crate) fn is_coplanar(&self) -> f64 {
+        let [l1, l2, l3] = self.lambda;
+        f64::from(l2 > 25.0 * l3 && 6.0 * l2 > l1)
+    }
+
+    /// Eigenvalues above a hundredth of the largest.
+    pub(crate) fn rank(&self) -> f64 {
+        self.lambda.iter().filter(|l| **l > 0.01 * self.lambda[0]).count() as f64
+    }
+
+    pub(crate) fn edge_strength(&self) -> f64 {
+        3.0 * self.e(2) * (1.0 - self.lambda[2] / self.lambda[0])
+    }
+}

@@ -110,9 +110,9 @@ fn feature_aspect(s: Shape) -> f32 {
     if (feature_slope(s) < 1e-3) {
         return 0.0;
     }
-    let degrees = atan2(s.normal.x, s.normal.y) * (180.0 / PI);
-    let turned = select(degrees, degrees + 360.0, degrees < 0.0);
-    return select(turned, 0.0, turned >= 360.0);
+    // Of |nx|: SwiftShader's atan2(-0, 1) is a half turn.
+    let degrees = atan2(abs(s.normal.x), s.normal.y) * (180.0 / PI);
+    return select(degrees, 360.0 - degrees, s.normal.x < 0.0 && degrees > 1e-5);
 }
 fn feature_moment_1_axis1(s: Shape) -> f32 { return dot(s.sum, s.v1); }
 fn feature_moment_1_axis2(s: Shape) -> f32 { return dot(s.sum, s.v2); }

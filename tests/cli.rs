@@ -447,3 +447,23 @@ fn units_depths_and_viewpoints_are_taken_from_the_arguments() {
         fails(&compute(&input, &output, &bad), 2);
     }
 }
+
+#[test]
+fn a_radius_bounds_neighbourhoods() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = Spec::new(6, 400).write(&folder.path().join("in.las"));
+    let output = folder.path().join("out.las");
+    let counts = |arguments: &[&str]| {
+        let mut all = vec!["--features", "neighbor_count", "--backend", "cpu"];
+        all.extend(arguments);
+        let _ = std::fs::remove_file(&output);
+        succeeds(&compute(&input, &output, &all));
+        see(&output).u16s("NeighborCount")
+    };
+    assert!(counts(&[]).iter().all(|n| *n == 20));
+    assert!(counts(&["--radius", "1e7"]).iter().all(|n| *n == 400));
+    assert!(counts(&["--radius", "1e7", "--knn", "7"]).iter().all(|n| *n == 7));
+    for bad in ["0", "-1", "nan", "x"] {
+        fails(&compute(&input, &output, &["--radius", bad]), 2);
+    }
+}

@@ -53,6 +53,8 @@ fn columns_agree(gpu: &Engine, cloud: &Cloud, lists: &Lists, k: usize, tally: &m
     let (expected, _) = cpu_engine().features(&cloud.borrow(), &set, knn(k)).unwrap();
     let (actual, report) = gpu.features(&cloud.borrow(), &set, knn(k)).unwrap();
     assert!(report.adapter.is_some(), "{what}");
+    let beyond = k.min(cloud.len()) > 128;
+    assert_eq!(report.fallback.is_some(), beyond, "{what}: {:?}", report.fallback);
     assert_eq!(actual.flags(), expected.flags(), "flags: {what}");
     let locals: Vec<Local> = oracle::locals(cloud, lists, k);
     let value = |feature: Feature, i: usize| Some(f64::from(expected.get(feature)?[i]));

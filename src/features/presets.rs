@@ -32,7 +32,7 @@ const MEMBERS: [Members; 5] = [
         "normals, planarity, sphericity, surface_variation, height_above_ground, height_above_min, is_ground,
          verticality, horizontality, density_3d, rgb, nir, ndvi",
     ),
-    Members::AllBut(&["eigenentropy_raw", "edge_strength_ign", "fpfh"]),
+    Members::AllBut(&["eigenentropy_raw", "fpfh"]),
 ];
 
 /// The features of a list, and the names that this version's catalogue does not have.

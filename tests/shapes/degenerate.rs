@@ -9,6 +9,7 @@ const FEW: u32 = Flags::FEW.0;
 const IDENTICAL: u32 = Flags::IDENTICAL.0;
 const COLLINEAR: u32 = Flags::COLLINEAR.0;
 const NO_PLANE: u32 = Flags::NO_PLANE.0;
+const NO_RADIUS: u32 = Flags::NO_RADIUS.0;
 
 /// Zero where no member is away from the query.
 const NO_LENGTH: &str = "nearest_distance,std_distance,extent_x,extent_y,extent_z,neighborhood_extent,\
@@ -70,7 +71,7 @@ fn one_point_has_itself() {
     for (name, engine) in engines() {
         for k in [1, 2, 20] {
             let columns = compute(name, &engine, &clouds::identical(1), k);
-            assert_eq!(columns.flags(), [FEW | IDENTICAL | NO_PLANE]);
+            assert_eq!(columns.flags(), [FEW | IDENTICAL | NO_PLANE | NO_RADIUS]);
             assert_values(&columns, "neighbor_count", 1.0);
             assert_values(&columns, "knn_distance,mean_distance,vertical_std,vertical_range", 0.0);
             assert_values(&columns, NO_LENGTH, 0.0);
@@ -118,7 +119,7 @@ fn one_place_has_no_extent_and_no_direction() {
         for (n, k) in [(3, 3), (130, 20), (130, 130), (70, 1)] {
             let columns = compute(name, &engine, &clouds::identical(n), k);
             let few = if k < 3 { FEW } else { 0 };
-            assert_eq!(columns.flags(), vec![few | IDENTICAL | NO_PLANE; n]);
+            assert_eq!(columns.flags(), vec![few | IDENTICAL | NO_PLANE | NO_RADIUS; n]);
             if k >= 3 {
                 assert_values(&columns, "eigenvalues,eigenvalue_sum,omnivariance", 0.0);
             }

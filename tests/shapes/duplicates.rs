@@ -50,7 +50,7 @@ fn check(name: &str, engine: &Engine, cloud: &Cloud, crowd: usize) {
     println!("  features {:.2} s, {} stragglers", report.seconds, report.stragglers);
     let column = |f| columns.get(f).unwrap();
     for i in (0..crowd).map(|i| 2 * i) {
-        assert_eq!(columns.flags()[i], Flags::IDENTICAL.0 | Flags::NO_PLANE.0);
+        assert_eq!(columns.flags()[i], Flags::IDENTICAL.0 | Flags::NO_RADIUS.0);
         assert_eq!((column(Feature::Eigenvalue1)[i], column(Feature::KnnDistance)[i]), (0.0, 0.0));
         assert!(column(Feature::Density3d)[i].is_nan() && column(Feature::NeighborCount)[i] == K as f32);
     }

@@ -25,7 +25,7 @@ use super::{Job, Strategy};
 use crate::columns::RawColumns;
 use crate::error::{Error, Result};
 use crate::features::{FeatureSet, Input};
-use crate::neighborhood::Neighbors;
+use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::Plan;
 use crate::report::Report;
 
@@ -168,6 +168,7 @@ impl Strategy for Gpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         let kernel = kernel::Evaluate::of(set);
         let rule = set.needs(Input::Xyz).then(|| job.rule());
+        report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
         // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
         let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
         let n = job.lattice.len();
@@ -186,6 +187,7 @@ impl Strategy for Gpu {
         if !rule.cuts {
             return Err(Error::NotOnGpu("lists of all neighbours within a radius, whose lengths differ"));
         }
+        report.fallback = beyond_kernels(rule).or(report.fallback.take());
         let k = rule.k;
         let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
         self.run(job, widest, report, |runner, plan, report| {
@@ -203,6 +205,12 @@ impl Strategy for Gpu {
             })
         })
     }
+}
+
+/// Why the CPU finds all neighbours, if it does.
+fn beyond_kernels(rule: Rule) -> Option<String> {
+    let k = (rule.cuts && rule.k > MAX_KERNEL_K).then_some(rule.k)?;
+    Some(format!("k = {k} is more than the {MAX_KERNEL_K} of the kernels: the CPU found the neighbours"))
 }
 
 /// The entries of sorted lists up to a squared distance.

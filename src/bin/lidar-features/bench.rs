@@ -103,7 +103,7 @@ fn check(
         },
     };
     let undefined = if request.fill() == Fill::Zero { 0.0 } else { f64::NAN };
-    let expected = Expected::new(lattice, ignored, quantum, request.k(), undefined);
+    let expected = Expected::new(lattice, ignored, quantum, (request.k(), request.radius()), undefined);
     Checked { sample: expected.sample(), mismatches: expected.mismatches(columns) }
 }
 
@@ -123,6 +123,7 @@ fn print(
         value.insert("all_seconds".to_owned(), json!(runs.iter().map(|r| r.seconds).collect::<Vec<_>>()));
         value.insert("load_seconds".to_owned(), json!(load_seconds));
         value.insert("knn".to_owned(), json!(args.request.k()));
+        value.insert("radius".to_owned(), json!(args.request.radius()));
         value.insert("source".to_owned(), json!(source.name(args)));
         value.insert(
             "checked".to_owned(),
@@ -132,7 +133,7 @@ fn print(
     }
     let mut rows = vec![
         vec!["source".to_owned(), format!("{}, {} points", source.name(args), median.points)],
-        vec!["computed".to_owned(), format!("{} features, k = {}", median.features.len(), args.request.k())],
+        vec!["computed".to_owned(), format!("{} features of {}", median.features.len(), args.request.rule())],
         vec!["left out".to_owned(), format!("{} points", median.left_out)],
         vec!["on".to_owned(), report::who(median)],
         vec!["seconds".to_owned(), format!("{:.4} (median of {})", median.seconds, args.repeat)],

@@ -26,17 +26,26 @@ struct Point {
 }
 
 impl Expected {
-    /// Finds the `k` nearest neighbours of a sample, ties by index, among all points but those that are ignored.
-    pub fn new(lattice: &[[i32; 3]], ignored: Option<&[bool]>, quantum: f64, k: u32, undefined: f64) -> Self {
+    /// Finds the neighbours of a sample, the `k` nearest within `radius`, ties by index, among all points but those that
+    /// are ignored.
+    pub fn new(
+        lattice: &[[i32; 3]],
+        ignored: Option<&[bool]>,
+        quantum: f64,
+        (k, radius): (Option<u32>, Option<f64>),
+        undefined: f64,
+    ) -> Self {
+        let limit = radius.map_or(u64::MAX, |r| (r / quantum * (1.0 + 1e-9)).powi(2) as u64);
         let kept: Vec<u32> = (0..lattice.len() as u32)
             .filter(|&i| ignored.is_none_or(|ignored| !ignored[i as usize]))
             .collect();
         let n = kept.len();
         let count = SAMPLE.min(n);
         let indices = (0..count).map(|s| kept[(s as u128 * n as u128 / count as u128) as usize] as usize);
-        let members = (k as usize).min(n);
+        let members = k.map_or(n, |k| (k as usize).min(n));
         let points = indices.collect::<Vec<_>>().into_par_iter().map(|index| {
-            let nearest = nearest(lattice, &kept, index, members);
+            let mut nearest = nearest(lattice, &kept, index, members);
+            nearest.retain(|found| found.0 <= limit);
             point(lattice, index, &nearest, quantum)
         });
         Self { points: points.collect(), undefined }
@@ -126,8 +135,17 @@ mod tests {
         let engine = Engine::builder().backend(Backend::Cpu).build().unwrap();
         let set = FeatureSet::new(KNOWN);
         let of = |k| engine.features(&scene.cloud(), &set, Neighborhood::knn(k).unwrap()).unwrap().0;
-        let expected = Expected::new(&scene.lattice, None, scene.frame.quantum(), 12, f64::NAN);
+        let expected = Expected::new(&scene.lattice, None, scene.frame.quantum(), (Some(12), None), f64::NAN);
         assert_eq!((expected.sample(), expected.mismatches(&of(12))), (64, 0));
         assert!(expected.mismatches(&of(11)) > 64);
+        let within = |k, r| {
+            let rule = Neighborhood::knn_within(k, r).unwrap();
+            expected_within(&scene, k, r).mismatches(&engine.features(&scene.cloud(), &set, rule).unwrap().0)
+        };
+        assert_eq!(within(30, 2.0), 0);
+    }
+
+    fn expected_within(scene: &synthetic::Scene, k: u32, radius: f64) -> Expected {
+        Expected::new(&scene.lattice, None, scene.frame.quantum(), (Some(k), Some(radius)), f64::NAN)
     }
 }

@@ -30,9 +30,10 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
-            Error::UnknownFeature { .. } | Error::UnknownPreset { .. } | Error::ZeroNeighbors => {
-                Self::Usage(text)
-            }
+            Error::UnknownFeature { .. }
+            | Error::UnknownPreset { .. }
+            | Error::ZeroNeighbors
+            | Error::InvalidRadius(_) => Self::Usage(text),
             _ => Self::Failed(text),
         }
     }

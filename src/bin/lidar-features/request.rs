@@ -7,6 +7,9 @@ use lidar_features::{
 
 use crate::failure::Failure;
 
+/// Neighbours where neither their number nor a radius is given.
+const DEFAULT_K: u32 = 20;
+
 #[derive(clap::Args)]
 pub struct Request {
     /// Features, aliases or groups, separated by commas [default: all that need coordinates only].
@@ -18,9 +21,12 @@ pub struct Request {
     /// Leaves out features whose inputs the cloud lacks, and says which, instead of failing.
     #[arg(long)]
     available: bool,
-    /// Neighbours of each point, itself counted.
-    #[arg(long, value_name = "K", default_value_t = 20)]
-    knn: u32,
+    /// Neighbours of each point, itself counted [default: 20 without --radius, all within it with].
+    #[arg(long, value_name = "K")]
+    knn: Option<u32>,
+    /// Only neighbours within this distance, in the cloud's unit.
+    #[arg(long, value_name = "R")]
+    radius: Option<f64>,
     /// What to write where a feature is undefined; 0 stands for (0, 0, 1) in normals.
     #[arg(long, value_enum, value_name = "VALUE", default_value_t = FillChoice::Nan)]
     fill: FillChoice,
@@ -152,12 +158,31 @@ impl Request {
     }
 
     pub fn neighborhood(&self) -> Result<Neighborhood, Failure> {
-        Ok(Neighborhood::knn(self.knn)?)
+        Ok(match (self.k(), self.radius) {
+            (Some(k), None) => Neighborhood::knn(k)?,
+            (Some(k), Some(radius)) => Neighborhood::knn_within(k, radius)?,
+            (None, Some(radius)) => Neighborhood::radius(radius)?,
+            (None, None) => Neighborhood::knn(DEFAULT_K)?,
+        })
     }
 
-    /// Neighbours of each point.
-    pub fn k(&self) -> u32 {
-        self.knn
+    /// Neighbours of each point at most.
+    pub fn k(&self) -> Option<u32> {
+        self.knn.or(if self.radius.is_none() { Some(DEFAULT_K) } else { None })
+    }
+
+    /// The neighbourhood in words.
+    pub fn rule(&self) -> String {
+        match (self.k(), self.radius) {
+            (Some(k), Some(radius)) => format!("{k} neighbours within {radius}"),
+            (None, Some(radius)) => format!("all neighbours within {radius}"),
+            (k, None) => format!("{} neighbours", k.unwrap_or(DEFAULT_K)),
+        }
+    }
+
+    /// Distance of a neighbour at most.
+    pub fn radius(&self) -> Option<f64> {
+        self.radius
     }
 
     /// How to write what is computed.

@@ -454,7 +454,7 @@ fn a_radius_bounds_neighbourhoods() {
     let input = Spec::new(6, 400).write(&folder.path().join("in.las"));
     let output = folder.path().join("out.las");
     let counts = |arguments: &[&str]| {
-        let mut all = vec!["--features", "neighbor_count", "--backend", "cpu"];
+        let mut all = vec!["--features", "neighbor_count"];
         all.extend(arguments);
         let _ = std::fs::remove_file(&output);
         succeeds(&compute(&input, &output, &all));

@@ -84,6 +84,24 @@ fn eigen(xx: f32, xy: f32, xz: f32, yy: f32, yz: f32, zz: f32) -> Eigen {
     return Eigen(max(values, vec3<f32>(0.0)), e1, e2, e3);
 }
 
+// Eigenvalues alone, in any order; `other` holds xy, xz, yz. Good to a few units in the last place of the largest.
+fn eigenvalues(diagonal: vec3<f32>, other: vec3<f32>) -> vec3<f32> {
+    var a = diagonal;
+    var b = other;
+    for (var sweep = 0u; sweep < 4u; sweep += 1u) {
+        let r = jacobi(a.x, a.y, b.x);
+        a = vec3<f32>(a.x - r.tan * b.x, a.y + r.tan * b.x, a.z);
+        b = vec3<f32>(0.0, r.cos * b.y - r.sin * b.z, r.sin * b.y + r.cos * b.z);
+        let s = jacobi(a.x, a.z, b.y);
+        a = vec3<f32>(a.x - s.tan * b.y, a.y, a.z + s.tan * b.y);
+        b = vec3<f32>(s.cos * b.x - s.sin * b.z, 0.0, s.sin * b.x + s.cos * b.z);
+        let t = jacobi(a.y, a.z, b.z);
+        a = vec3<f32>(a.x, a.y - t.tan * b.z, a.z + t.tan * b.z);
+        b = vec3<f32>(t.cos * b.x - t.sin * b.y, t.sin * b.x + t.cos * b.y, 0.0);
+    }
+    return a;
+}
+
 fn rayleigh(v: vec3<f32>, xx: f32, xy: f32, xz: f32, yy: f32, yz: f32, zz: f32) -> f32 {
     let m = vec3<f32>(dot(v, vec3<f32>(xx, xy, xz)), dot(v, vec3<f32>(xy, yy, yz)), dot(v, vec3<f32>(xz, yz, zz)));
     return dot(v, m);

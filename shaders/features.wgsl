@@ -21,10 +21,29 @@ struct Shape {
     extent_xy: vec2<f32>,
     variance_z: f32,
     plane_distance: f32,
+    // The plane through the members but the query: its unit normal, and their mean.
+    plane_normal: vec3<f32>,
+    plane_mean: vec3<f32>,
+    around: Around,
+    quantum: f32,
     // red, green, blue, near-infrared in 0..1
     color: vec4<f32>,
     // red, green, blue as recorded: whole numbers, whose differences are exact
     recorded: vec3<f32>,
+}
+
+// Sums over the members; zero where no feature needs them. The twin of `Around` in around.rs.
+struct Around {
+    plane_mean: f32,
+    slopes: vec2<f32>,
+    // fxx, fxy, fyy
+    bends: vec3<f32>,
+    // Mean and standard deviation of intensity, red, green, blue, near-infrared and ndvi.
+    channels: array<vec2<f32>, 6>,
+    normal_variation: f32,
+    reach: f32,
+    lof: f32,
+    one_sided: f32,
 }
 
 const PI: f32 = 3.14159265;
@@ -126,6 +145,44 @@ fn feature_moment_order_1(s: Shape) -> f32 {
 }
 fn feature_barycenter_offset(s: Shape) -> f32 { return length(s.sum / s.n); }
 fn feature_plane_distance(s: Shape) -> f32 { return s.plane_distance; }
+fn feature_plane_fit(s: Shape) -> f32 {
+    let own = abs(s.plane_distance);
+    let all = own + s.around.plane_mean;
+    return select(own / max(all, 1e-30), 0.0, all <= s.farthest / 65536.0);
+}
+fn feature_mean_curvature(s: Shape) -> f32 {
+    let f = s.around.slopes;
+    let b = s.around.bends;
+    let q = 1.0 + dot(f, f);
+    let h = (1.0 + f.x * f.x) * b.z - 2.0 * f.x * f.y * b.y + (1.0 + f.y * f.y) * b.x;
+    return abs(h) / (2.0 * q * sqrt(q));
+}
+fn feature_gaussian_curvature(s: Shape) -> f32 {
+    let b = s.around.bends;
+    let q = 1.0 + dot(s.around.slopes, s.around.slopes);
+    return abs(b.x * b.z - b.y * b.y) / (q * q);
+}
+fn feature_normal_variation(s: Shape) -> f32 { return s.around.normal_variation; }
+fn feature_optimal_k(s: Shape) -> f32 { return s.n; }
+fn feature_optimal_radius(s: Shape) -> f32 { return s.farthest; }
+fn feature_optimal_entropy(s: Shape) -> f32 {
+    return select(feature_eigenentropy(s), 1.0986123, s.n < 3.0 || s.lambda.x <= 0.0);
+}
+fn feature_reachability_density(s: Shape) -> f32 { return 1.0 / max(s.around.reach, LEAST_REACH * s.quantum); }
+fn feature_lof(s: Shape) -> f32 { return s.around.lof; }
+fn feature_reciprocity(s: Shape) -> f32 { return 100.0 * s.around.one_sided; }
+fn feature_intensity_mean(s: Shape) -> f32 { return s.around.channels[0].x; }
+fn feature_intensity_std(s: Shape) -> f32 { return s.around.channels[0].y; }
+fn feature_red_mean(s: Shape) -> f32 { return s.around.channels[1].x; }
+fn feature_red_std(s: Shape) -> f32 { return s.around.channels[1].y; }
+fn feature_green_mean(s: Shape) -> f32 { return s.around.channels[2].x; }
+fn feature_green_std(s: Shape) -> f32 { return s.around.channels[2].y; }
+fn feature_blue_mean(s: Shape) -> f32 { return s.around.channels[3].x; }
+fn feature_blue_std(s: Shape) -> f32 { return s.around.channels[3].y; }
+fn feature_nir_mean(s: Shape) -> f32 { return s.around.channels[4].x; }
+fn feature_nir_std(s: Shape) -> f32 { return s.around.channels[4].y; }
+fn feature_ndvi_mean(s: Shape) -> f32 { return s.around.channels[5].x; }
+fn feature_ndvi_std(s: Shape) -> f32 { return s.around.channels[5].y; }
 fn feature_is_coplanar(s: Shape) -> f32 {
     return select(0.0, 1.0, s.lambda.y > 25.0 * s.lambda.z && 6.0 * s.lambda.y > s.lambda.x);
 }

@@ -23,6 +23,9 @@ struct Grid {
     slack: f32,
     // Largest squared distance of a member, where the rule gives a radius.
     limit: u32,
+    // Where several neighbourhoods of a query end: numbers of members or squared distances, ascending. For the optimal
+    // number its least, its most and the step.
+    ends: array<vec4<u32>, 4>,
 }
 
 // What differs between the dispatches of one kernel.

@@ -29,29 +29,18 @@ fn scatter(n: u32, squares: Squares, sum: vec3<i32>) -> array<vec2<u32>, 6> {
     );
 }
 
-// The members' bounding box, against the query; x and y are there if EXTENT asks for them.
-struct Bounds {
-    xy_min: vec2<i32>,
-    xy_max: vec2<i32>,
-    z_min: i32,
-    z_max: i32,
-}
-
-fn write_record(
-    row: u32, n: u32, sum: vec3<i32>, squares: Squares, nearest_sq: u32, radius_sq: u32, distance_sum: vec2<u32>,
-    bounds: Bounds,
-) {
+fn write_record(row: u32, s: Sums) {
     let at = row * RECORD_WORDS;
-    let own = scatter(n, squares, sum);
-    var flags = select(0u, FLAG_FEW, n < 3u);
+    let own = scatter(s.count, s.squares, s.sum);
+    var flags = select(0u, FLAG_FEW, s.count < 3u);
     if (is_zero64(own[0]) && is_zero64(own[3]) && is_zero64(own[5])) {
         flags |= FLAG_IDENTICAL;
     } else if (is_line(own)) {
         flags |= FLAG_COLLINEAR;
     }
     #if PLANE
-    let rest = scatter(n - 1u, squares, sum);
-    if (n < 4u || is_line(rest)) {
+    let rest = scatter(s.count - 1u, s.squares, s.sum);
+    if (s.count < 4u || is_line(rest)) {
         flags |= FLAG_NO_PLANE;
     }
     output[at + 16u] = bitcast<u32>(round64(rest[0]));
@@ -62,11 +51,13 @@ fn write_record(
     output[at + 21u] = bitcast<u32>(round64(rest[5]));
     #end
     #if EXTENT
-    let extent = bounds.xy_max - bounds.xy_min;
+    let extent = s.xy_max - s.xy_min;
     output[at + RECORD_WORDS - 2u] = bitcast<u32>(f32(extent.x));
     output[at + RECORD_WORDS - 1u] = bitcast<u32>(f32(extent.y));
     #end
-    output[at] = n;
+    // One zero distance is the query's own; duplicates give zero, as does a query alone.
+    let nearest_sq = select(s.nearest, 0u, s.zeros != 1u || s.count < 2u);
+    output[at] = s.count;
     output[at + 1u] = flags;
     output[at + 2u] = bitcast<u32>(round64(own[0]));
     output[at + 3u] = bitcast<u32>(round64(own[1]));
@@ -74,12 +65,12 @@ fn write_record(
     output[at + 5u] = bitcast<u32>(round64(own[3]));
     output[at + 6u] = bitcast<u32>(round64(own[4]));
     output[at + 7u] = bitcast<u32>(round64(own[5]));
-    output[at + 8u] = bitcast<u32>(f32(sum.x));
-    output[at + 9u] = bitcast<u32>(f32(sum.y));
-    output[at + 10u] = bitcast<u32>(f32(sum.z));
-    output[at + 11u] = bitcast<u32>(round64(vec2<u32>(radius_sq, 0u)));
-    output[at + 12u] = bitcast<u32>(round64(distance_sum) * 0.0000152587890625);
-    output[at + 13u] = bitcast<u32>(f32(bounds.z_min));
-    output[at + 14u] = bitcast<u32>(f32(bounds.z_max));
+    output[at + 8u] = bitcast<u32>(f32(s.sum.x));
+    output[at + 9u] = bitcast<u32>(f32(s.sum.y));
+    output[at + 10u] = bitcast<u32>(f32(s.sum.z));
+    output[at + 11u] = bitcast<u32>(round64(vec2<u32>(s.farthest, 0u)));
+    output[at + 12u] = bitcast<u32>(round64(s.distances) * 0.0000152587890625);
+    output[at + 13u] = bitcast<u32>(f32(s.z_min));
+    output[at + 14u] = bitcast<u32>(f32(s.z_max));
     output[at + 15u] = bitcast<u32>(round64(vec2<u32>(nearest_sq, 0u)));
 }

@@ -1,6 +1,7 @@
 // One invocation: one point of the chunk, in cell order; finds the squared distance of its farthest member, then writes
 // the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
-// (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL).
+// (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL): then there can be records
+// for several radii at once (SHELLS), the members' number (COUNTS), or their indices in any order (FILL).
 //
 // The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
 // exactly the k-th distance are settled afterwards, by index.
@@ -17,6 +18,10 @@
 // Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, grid.points words each:
 // positions in `sorted`, and rows.
 @group(0) @binding(8) var<storage, read_write> queue: array<atomic<u32>>;
+#if FILL
+// Where each row's list begins in `output`; one more than rows.
+@group(0) @binding(9) var<storage, read> starts: array<u32>;
+#end
 
 var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
 
@@ -172,63 +177,76 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #list_write
     #else
-    var count = 0u;
-    var sum = vec3<i32>(0);
-    var squares = no_squares();
-    var distance_sum = vec2<u32>(0u);
-    var z_min = 0x7fffffff;
-    var z_max = -0x7fffffff;
-    var farthest = last;
     #if BALL
-    farthest = Dist(0);
-    var zeros = 0u;
-    var nearest = FAR;
+    #if COUNTS
+    var count = 0u;
+    #each_candidate
+    count += u32(dist_sq(q, candidate) <= last);
     #end
-    #if WITHIN
-    farthest = select(last, Dist(0), fewer);
+    if (given_up) {
+        leave(1u, row);
+        return;
+    }
+    output[row] = count;
+    #else
+    #if FILL
+    var at = starts[row];
+    let end = starts[row + 1u];
+    if (at == end) {
+        return;
+    }
+    #each_candidate
+    if (dist_sq(q, candidate) <= last && at < end) {
+        output[at] = bitcast<u32>(candidate.w);
+        at += 1u;
+    }
     #end
-    var xy_min = vec2<i32>(0x7fffffff);
-    var xy_max = vec2<i32>(-0x7fffffff);
+    #else
+    // A member belongs to the smallest radius that reaches it, and so to all larger ones.
+    var shells: array<Sums, SCALES>;
+    for (var s = 0u; s < SCALES; s += 1u) {
+        shells[s] = no_sums();
+    }
+    #each_candidate
+    let d = dist_sq(q, candidate);
+    if (d <= last) {
+        var s = 0u;
+        #if SHELLS
+        while (s < SCALES - 1u && dist_to_u32(d) > grid.ends[s / 4u][s % 4u]) {
+            s += 1u;
+        }
+        #end
+        shells[s] = with_member(shells[s], vec3<i32>(candidate.xyz - q), dist_to_u32(d));
+    }
+    #end
+    if (given_up) {
+        leave(1u, row);
+        return;
+    }
+    write_record(row, shells[0]);
+    #if SHELLS
+    for (var s = 1u; s < SCALES; s += 1u) {
+        shells[s] = merged(shells[s], shells[s - 1u]);
+        write_record(s * grid.rows + row, shells[s]);
+    }
+    #end
+    #end
+    #end
+    #else
+    var sums = no_sums();
     // Of the points at exactly the k-th distance those up to this index belong.
     var cut = NO_NEIGHBOR;
     for (var round = 0u; round < 2u; round += 1u) {
-        count = 0u;
+        sums = no_sums();
         var nearer = 0u;
-        sum = vec3<i32>(0);
-        squares = no_squares();
-        distance_sum = vec2<u32>(0u);
-        z_min = 0x7fffffff;
-        z_max = -0x7fffffff;
-        xy_min = vec2<i32>(0x7fffffff);
-        xy_max = vec2<i32>(-0x7fffffff);
         #each_candidate
         let d = dist_sq(q, candidate);
         if (d <= last && (d < last || bitcast<u32>(candidate.w) <= cut)) {
-            count += 1u;
             nearer += u32(d < last);
-            let o = vec3<i32>(candidate.xyz - q);
-            sum += o;
-            squares = add_squares(squares, o);
-            z_min = min(z_min, o.z);
-            z_max = max(z_max, o.z);
-            farthest = max(farthest, d);
-            #if BALL
-            zeros += u32(d == Dist(0));
-            nearest = select(min(nearest, d), nearest, d == Dist(0));
-            #end
-            #if EXTENT
-            xy_min = min(xy_min, o.xy);
-            xy_max = max(xy_max, o.xy);
-            #end
-            #if DISTANCE_SUM
-            distance_sum = add64(distance_sum, vec2<u32>(fixed_sqrt(dist_to_u32(d)), 0u));
-            #end
+            sums = with_member(sums, vec3<i32>(candidate.xyz - q), dist_to_u32(d));
         }
         #end
-        #if BALL
-        break;
-        #else
-        if (count == grid.k || fewer || given_up) {
+        if (sums.count == grid.k || fewer || given_up) {
             break;
         }
         // Too many at the k-th distance: find the index of the last one that belongs, four at a time.
@@ -253,24 +271,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             wanted -= taken;
             above = cut + 1u;
         }
-        #end
     }
-    #if BALL
-    let complete = !given_up;
-    #else
-    let complete = !given_up && (fewer || count == grid.k);
-    #end
-    if (!complete) {
+    if (given_up || !(fewer || sums.count == grid.k)) {
         leave(1u, row);
         return;
     }
-    #if BALL
-    // One zero distance is the query's own.
-    let nearest_sq = select(dist_to_u32(nearest), 0u, zeros != 1u || count < 2u);
-    #else
-    #list_nearest
+    write_record(row, sums);
     #end
-    let bounds = Bounds(xy_min, xy_max, z_min, z_max);
-    write_record(row, count, sum, squares, nearest_sq, dist_to_u32(farthest), distance_sum, bounds);
     #end
 }

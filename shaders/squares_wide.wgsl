@@ -35,3 +35,10 @@ fn square(s: Squares, i: u32) -> vec2<u32> {
         default: { return s.zz; }
     }
 }
+
+fn merged_squares(a: Squares, b: Squares) -> Squares {
+    return Squares(
+        add64(a.xx, b.xx), add64(a.xy, b.xy), add64(a.xz, b.xz), add64(a.yy, b.yy), add64(a.yz, b.yz),
+        add64(a.zz, b.zz),
+    );
+}

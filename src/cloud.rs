@@ -30,6 +30,7 @@ pub struct PointCloud<'a> {
     quantum: Option<f64>,
     pub(crate) rgb: Option<[&'a [u16]; 3]>,
     pub(crate) nir: Option<&'a [u16]>,
+    pub(crate) intensity: Option<&'a [u16]>,
     pub(crate) rgb_depth: Option<ColorDepth>,
     pub(crate) nir_depth: Option<ColorDepth>,
     pub(crate) ignored: Option<&'a [bool]>,
@@ -43,6 +44,7 @@ impl<'a> PointCloud<'a> {
             quantum: None,
             rgb: None,
             nir: None,
+            intensity: None,
             rgb_depth: None,
             nir_depth: None,
             ignored: None,
@@ -95,6 +97,13 @@ impl<'a> PointCloud<'a> {
     #[must_use]
     pub fn with_nir(mut self, nir: &'a [u16]) -> Self {
         self.nir = Some(nir);
+        self
+    }
+
+    /// Strength of the returned pulse as recorded, one value a point. All zero counts as missing.
+    #[must_use]
+    pub fn with_intensity(mut self, intensity: &'a [u16]) -> Self {
+        self.intensity = Some(intensity);
         self
     }
 
@@ -183,6 +192,9 @@ impl<'a> PointCloud<'a> {
         }
         if let Some(nir) = self.nir {
             check("nir", nir.len())?;
+        }
+        if let Some(intensity) = self.intensity {
+            check("intensity", intensity.len())?;
         }
         if let Some(ignored) = self.ignored {
             check("ignored", ignored.len())?;

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::features::{Feature, FeatureSet, Flags};
+use crate::neighborhood::Neighborhood;
 use crate::options::Fill;
 
 /// One feature's values.
@@ -10,8 +11,40 @@ use crate::options::Fill;
 pub struct Column {
     /// Which feature.
     pub feature: Feature,
+    /// In which neighbourhood, where there are several and the feature depends on it.
+    pub neighborhood: Option<Neighborhood>,
     /// One value a point, in the cloud's order. NaN where the feature is undefined, unless [`Fill`] says otherwise.
     pub values: Vec<f32>,
+}
+
+impl Column {
+    /// The feature's name, with the neighbourhood where there are several: `planarity`, `planarity_k20`, `planarity_r1`.
+    pub fn name(&self) -> String {
+        name_in(self.feature.name().to_owned(), self.neighborhood)
+    }
+
+    /// Name of the LAS dimension: `Planarity`, `PlanarityK20`, `PlanarityR1`.
+    pub fn las_name(&self) -> String {
+        las_name_in(self.feature.row().las_name(), self.neighborhood)
+    }
+}
+
+/// A name with a neighbourhood's suffix.
+fn name_in(name: String, neighborhood: Option<Neighborhood>) -> String {
+    match neighborhood {
+        Some(neighborhood) => format!("{name}_{}", neighborhood.suffix()),
+        None => name,
+    }
+}
+
+/// A LAS dimension's name with a neighbourhood's suffix.
+pub(crate) fn las_name_in(name: String, neighborhood: Option<Neighborhood>) -> String {
+    let suffix = neighborhood.map(|n| n.suffix()).unwrap_or_default();
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map_or(String::new(), |c| c.to_ascii_uppercase().to_string() + letters.as_str())
+    };
+    name + &suffix.split('_').map(capital).collect::<String>()
 }
 
 /// Columns in the order in which their features were asked for.
@@ -19,11 +52,17 @@ pub struct Column {
 pub struct Columns {
     columns: Vec<Column>,
     flags: Vec<u32>,
+    /// Flags in the neighbourhoods after the first, where there are several.
+    more_flags: Vec<(Neighborhood, Vec<u32>)>,
 }
 
 impl Columns {
     /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags.
     pub(crate) fn from_raw(set: &FeatureSet, raw: RawColumns) -> Self {
+        Self::in_neighborhood(set, raw, None)
+    }
+
+    fn in_neighborhood(set: &FeatureSet, raw: RawColumns, neighborhood: Option<Neighborhood>) -> Self {
         let RawColumns { values, flags } = raw;
         let columns = set
             .iter()
@@ -39,16 +78,38 @@ impl Columns {
                         }
                     });
                 }
-                Column { feature, values }
+                Column { feature, neighborhood, values }
             })
             .collect();
-        Self { columns, flags }
+        Self { columns, flags, more_flags: Vec::new() }
+    }
+
+    /// The same of several neighbourhoods, in their order. What does not depend on them is taken from the first.
+    pub(crate) fn from_scales(set: &FeatureSet, raw: Vec<(Neighborhood, RawColumns)>) -> Self {
+        let mut out = Self::default();
+        for (place, (neighborhood, raw)) in raw.into_iter().enumerate() {
+            let Self { columns, flags, .. } = Self::in_neighborhood(set, raw, Some(neighborhood));
+            for mut column in columns {
+                if !column.feature.row().depends_on_neighborhood() {
+                    if place > 0 {
+                        continue;
+                    }
+                    column.neighborhood = None;
+                }
+                out.columns.push(column);
+            }
+            match place {
+                0 => out.flags = flags,
+                _ => out.more_flags.push((neighborhood, flags)),
+            }
+        }
+        out
     }
 
     /// Replaces what is undefined.
     pub(crate) fn fill(mut self, fill: Fill) -> Self {
         if fill == Fill::Zero {
-            for Column { feature, values } in &mut self.columns {
+            for Column { feature, values, .. } in &mut self.columns {
                 // (0, 0, 1), one component a column.
                 let up = matches!(feature, Feature::NormalZ | Feature::Eigenvector3Z);
                 let value = if up { 1.0 } else { 0.0 };
@@ -69,7 +130,13 @@ impl Columns {
         self.flags.is_empty()
     }
 
-    /// A feature's values, if it was asked for.
+    /// A feature's values in one of several neighbourhoods, if it was asked for and depends on it.
+    pub fn get_in(&self, feature: Feature, neighborhood: Neighborhood) -> Option<&[f32]> {
+        let wanted = |c: &&Column| c.feature == feature && c.neighborhood == Some(neighborhood);
+        self.columns.iter().find(wanted).map(|c| c.values.as_slice())
+    }
+
+    /// A feature's values, if it was asked for: in the first neighbourhood where there are several.
     pub fn get(&self, feature: Feature) -> Option<&[f32]> {
         self.columns.iter().find(|c| c.feature == feature).map(|c| c.values.as_slice())
     }
@@ -79,9 +146,14 @@ impl Columns {
         self.columns.iter()
     }
 
-    /// [`Flags`] of each point and its neighbourhood.
+    /// [`Flags`] of each point and its neighbourhood: the first where there are several.
     pub fn flags(&self) -> &[u32] {
         &self.flags
+    }
+
+    /// [`Flags`] of each point in the neighbourhoods after the first.
+    pub fn more_flags(&self) -> impl ExactSizeIterator<Item = (Neighborhood, &[u32])> {
+        self.more_flags.iter().map(|(neighborhood, flags)| (*neighborhood, flags.as_slice()))
     }
 }
 

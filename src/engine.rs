@@ -16,8 +16,8 @@ use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::{Options, Orientation};
-use crate::orient;
 use crate::report::Report;
+use crate::{orient, passes};
 
 /// What may compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -131,6 +131,44 @@ impl Engine {
         neighborhood: Neighborhood,
         options: &Options,
     ) -> Result<(Columns, Report)> {
+        let (raw, report) = self.compute(cloud, set, &[neighborhood], options)?;
+        let raw = raw.into_iter().next().unwrap_or_default();
+        Ok((Columns::from_raw(set, raw).fill(options.fill), report))
+    }
+
+    /// Computes `set` for every point of `cloud` in several neighbourhoods. Those by number and those by radius take one
+    /// search each; each column says which neighbourhood is its own ([`Column::name`](crate::Column::name)).
+    ///
+    /// # Errors
+    /// As [`features_with`](Self::features_with), and [`Error::InvalidScales`] if there is no neighbourhood, or one twice.
+    pub fn features_at_scales(
+        &self,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhoods: &[Neighborhood],
+        options: &Options,
+    ) -> Result<(Columns, Report)> {
+        if neighborhoods.is_empty() {
+            return Err(Error::InvalidScales("no neighbourhood is given".to_owned()));
+        }
+        let repeated = (1..neighborhoods.len()).find(|&i| neighborhoods[..i].contains(&neighborhoods[i]));
+        if let Some(i) = repeated {
+            let name = neighborhoods[i].suffix();
+            return Err(Error::InvalidScales(format!("neighbourhood {name} is given twice")));
+        }
+        let (raw, report) = self.compute(cloud, set, neighborhoods, options)?;
+        let raw = neighborhoods.iter().copied().zip(raw).collect();
+        Ok((Columns::from_scales(set, raw).fill(options.fill), report))
+    }
+
+    /// Raw columns in each neighbourhood.
+    fn compute(
+        &self,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhoods: &[Neighborhood],
+        options: &Options,
+    ) -> Result<(Vec<RawColumns>, Report)> {
         cloud.validate()?;
         options.validate()?;
         let (attributes, color) = attributes(cloud, set)?;
@@ -140,21 +178,24 @@ impl Engine {
             Orientation::Viewpoint(_) => orient::with_normals(set),
         };
         let (mut raw, report) =
-            self.run(cloud, attributes, neighborhood, report, |strategy, job, report| {
+            self.run(cloud, attributes, neighborhoods[0], report, |strategy, job, report| {
                 if job.lattice.len() == 0 {
-                    return Ok(RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() });
+                    let empty = || RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() };
+                    return Ok(neighborhoods.iter().map(|_| empty()).collect());
                 }
-                let mut raw = strategy.features(job, &computed, report)?;
-                flag_dark(&mut raw.flags, &job.attributes);
-                flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
-                if let Orientation::Viewpoint(at) = options.orientation {
-                    report.time("orient", || orient::turn(&computed, job.lattice, at, &mut raw));
+                let mut raw = passes::features(strategy, job, &computed, neighborhoods, report)?;
+                for (raw, &neighborhood) in raw.iter_mut().zip(neighborhoods) {
+                    flag_dark(&mut raw.flags, &job.attributes);
+                    flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
+                    if let Orientation::Viewpoint(at) = options.orientation {
+                        report.time("orient", || orient::turn(&computed, job.lattice, at, raw));
+                    }
                 }
                 Ok(raw)
             })?;
         // What was computed for orientation alone stands behind what was asked for.
-        raw.values.truncate(set.len());
-        Ok((Columns::from_raw(set, raw).fill(options.fill), report))
+        raw.iter_mut().for_each(|raw| raw.values.truncate(set.len()));
+        Ok((raw, report))
     }
 
     /// Finds the neighbours of every point of `cloud`.
@@ -263,6 +304,7 @@ fn attributes<'a>(
     let attributes = PointAttributes {
         rgb: cloud.rgb.filter(|_| color[0].is_some()),
         nir: cloud.nir.filter(|_| color[1].is_some()),
+        intensity: cloud.intensity.filter(|_| set.needs(Input::Intensity)),
         rgb_full: full(color[0]),
         nir_full: full(color[1]),
     };
@@ -289,6 +331,9 @@ fn lacking(cloud: &PointCloud<'_>, set: &FeatureSet) -> (Lacks, [Option<Values>;
     };
     let rgb = cloud.rgb.filter(|_| set.needs(Input::Rgb)).map(Values::of);
     let nir = cloud.nir.filter(|_| set.needs(Input::Nir)).map(|nir| Values::of([nir]));
+    let intensity =
+        cloud.intensity.filter(|_| set.needs(Input::Intensity)).map(|channel| Values::of([channel]));
+    look(Input::Intensity, intensity, ["intensity", "intensity (all values are zero)"]);
     let values = [
         look(Input::Rgb, rgb, ["rgb", "rgb (all values are zero)"]),
         look(Input::Nir, nir, ["nir", "nir (all values are zero)"]),

@@ -59,6 +59,21 @@ pub enum Error {
     /// A radius that is not a positive, finite number.
     #[error("radius {0} is not a positive finite number")]
     InvalidRadius(f64),
+    /// A range of neighbours that holds no number.
+    #[error(
+        "no k from {least} to {most} by {step}: the range must begin above 0, not end before, and have a step"
+    )]
+    InvalidRange {
+        /// Its first number.
+        least: u32,
+        /// Its last number.
+        most: u32,
+        /// From one number to the next.
+        step: u32,
+    },
+    /// A list of neighbourhoods that features cannot be computed in.
+    #[error("{0}")]
+    InvalidScales(String),
     /// What was asked for cannot be computed on a GPU.
     #[error("not on the GPU: {0}")]
     NotOnGpu(&'static str),

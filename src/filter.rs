@@ -24,6 +24,7 @@ pub(crate) struct Kept {
 pub(crate) struct Channels {
     rgb: Option<[Vec<u16>; 3]>,
     nir: Option<Vec<u16>>,
+    intensity: Option<Vec<u16>>,
 }
 
 impl Kept {
@@ -52,6 +53,7 @@ impl Kept {
         Channels {
             rgb: all.rgb.map(|channels| channels.map(|c| self.gather(c))),
             nir: all.nir.map(|nir| self.gather(nir)),
+            intensity: all.intensity.map(|intensity| self.gather(intensity)),
         }
     }
 
@@ -68,6 +70,7 @@ impl Channels {
         PointAttributes {
             rgb: self.rgb.as_ref().map(|channels| channels.each_ref().map(Vec::as_slice)),
             nir: self.nir.as_deref(),
+            intensity: self.intensity.as_deref(),
             ..*all
         }
     }
@@ -82,6 +85,12 @@ impl Spread for RawColumns {
     fn spread(self, kept: &Kept) -> Self {
         let values = self.values.into_par_iter().map(|column| kept.scatter(&column, f32::NAN)).collect();
         Self { values, flags: kept.scatter(&self.flags, Flags::LEFT_OUT.0) }
+    }
+}
+
+impl<T: Spread> Spread for Vec<T> {
+    fn spread(self, kept: &Kept) -> Self {
+        self.into_iter().map(|one| one.spread(kept)).collect()
     }
 }
 

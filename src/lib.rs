@@ -39,8 +39,10 @@ mod moments;
 mod neighborhood;
 mod options;
 mod orient;
+mod passes;
 mod plan;
 mod report;
+mod scales;
 pub mod synthetic;
 mod unit;
 

@@ -29,6 +29,16 @@ pub enum Neighborhood {
         /// The distance, in the cloud's unit, inclusive.
         radius: f64,
     },
+    /// Of the `k` nearest points, for `k` from `least` by `step` to `most`, those whose eigenentropy is least; of equals
+    /// the fewest. A neighbourhood at one place, or of fewer than three points, counts as entirely disordered (ln 3).
+    Optimal {
+        /// Fewest neighbours tried.
+        least: NonZeroU32,
+        /// Most neighbours tried.
+        most: NonZeroU32,
+        /// Distance from one number tried to the next.
+        step: NonZeroU32,
+    },
 }
 
 /// A neighbourhood in quanta, for one cloud.
@@ -70,7 +80,32 @@ impl Neighborhood {
         Ok(Self::KnnWithin { k, radius: checked_radius(radius)? })
     }
 
-    /// The rule in quanta of a cloud of `n` points.
+    /// The `k` of a range for which the neighbourhood's eigenentropy is least (Weinmann 2015, there of 10 to 100 points).
+    ///
+    /// # Errors
+    /// [`Error::InvalidRange`] unless 0 < `least` <= `most` and `step` > 0.
+    pub fn optimal(least: u32, most: u32, step: u32) -> Result<Self> {
+        let invalid = Error::InvalidRange { least, most, step };
+        match [least, most, step].map(NonZeroU32::new) {
+            [Some(low), Some(high), Some(by)] if low <= high => {
+                Ok(Self::Optimal { least: low, most: high, step: by })
+            }
+            _ => Err(invalid),
+        }
+    }
+
+    /// What columns of several neighbourhoods are told apart by: `k20`, `r1.5`, `k20_r1.5`, `k10to100`.
+    pub fn suffix(&self) -> String {
+        match self {
+            Self::Knn { k } => format!("k{k}"),
+            Self::Radius { radius } => format!("r{radius}"),
+            Self::KnnWithin { k, radius } => format!("k{k}_r{radius}"),
+            Self::Optimal { least, most, step } if step.get() == 1 => format!("k{least}to{most}"),
+            Self::Optimal { least, most, step } => format!("k{least}to{most}by{step}"),
+        }
+    }
+
+    /// The rule in quanta of a cloud of `n` points: of all neighbours that have to be known.
     pub(crate) fn rule(self, n: usize, frame: &Frame) -> Rule {
         let nearest = |k: NonZeroU32| (k.get() as usize).min(n);
         let limit = |radius: f64| Some(limit_sq(radius / frame.quantum()));
@@ -80,6 +115,7 @@ impl Neighborhood {
                 Rule { k: nearest(k), cuts: true, limit: limit(radius), radius: None }
             }
             Self::Radius { radius } => Rule { k: n, cuts: false, limit: limit(radius), radius: Some(radius) },
+            Self::Optimal { most, .. } => Rule { k: nearest(most), cuts: true, limit: None, radius: None },
         }
     }
 }

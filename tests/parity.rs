@@ -90,7 +90,8 @@ fn columns_agree_on_every_small_cloud() {
         }
     }
     tally.print("columns of small clouds");
-    let untouched: Vec<_> = Feature::all().filter(|f| !tally.outcome.worst.contains_key(f)).collect();
+    let all = features(&clouds::terrain(2).colored(255));
+    let untouched: Vec<_> = all.iter().filter(|f| !tally.outcome.worst.contains_key(f)).collect();
     assert!(untouched.is_empty(), "never compared: {untouched:?}");
     let Outcome { compared, excluded, .. } = tally.outcome;
     assert!(excluded * 20 < compared, "{excluded} excluded, {compared} compared");

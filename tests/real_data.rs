@@ -53,7 +53,7 @@ fn cloud(scan: &Path) -> Cloud {
     let mut cloud = Cloud::new(name(scan), points.to_vec());
     cloud.quantum = frame.quantum();
     if let (Some(rgb), Some(nir)) = (lit(&file, true), &file.nir) {
-        cloud.color = Some(Color { rgb, nir: nir.clone() });
+        cloud.color = Some(Color { rgb, nir: nir.clone(), intensity: file.intensity.clone() });
     }
     cloud
 }

@@ -9,9 +9,10 @@ use crate::error::Result;
 use crate::features::{Attributes, FeatureSet};
 use crate::neighborhood::{Neighborhood, Neighbors, Rule};
 use crate::report::Report;
+use crate::scales::Scales;
 
 /// One cloud, ready to compute on: at least one point, every input of the request there.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Job<'a> {
     pub(crate) lattice: &'a Lattice<'a>,
     pub(crate) attributes: PointAttributes<'a>,
@@ -30,8 +31,35 @@ pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
     /// Values and flags of every point.
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns>;
 
+    /// Values and flags of every point in each of several neighbourhoods, for features that may need their every member.
+    fn features_of_members(
+        &self,
+        job: &Job<'_>,
+        set: &FeatureSet,
+        scales: &Scales,
+        known: &Known,
+        report: &mut Report,
+    ) -> Result<Vec<RawColumns>>;
+
+    /// The last member, as (squared distance, index), of every point's first neighbourhood where a number cuts it. Where a
+    /// radius does, the largest values there are: no point within it is farther.
+    fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>>;
+
     /// Neighbour lists of every point.
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors>;
+}
+
+/// What is known of every point's own neighbourhood when others are computed from it; empty where it is not needed.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Unit normals; zero where a point has none.
+    pub(crate) normals: Vec<[f32; 3]>,
+    /// Distance to the farthest member, in the cloud's unit.
+    pub(crate) reach: Vec<f32>,
+    /// Reachability density.
+    pub(crate) lrd: Vec<f32>,
+    /// See [`Strategy::last_members`].
+    pub(crate) last: Vec<(u64, u32)>,
 }
 
 /// The cloud's recorded channels and what their full scale is.
@@ -39,12 +67,20 @@ pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
 pub(crate) struct PointAttributes<'a> {
     pub(crate) rgb: Option<[&'a [u16]; 3]>,
     pub(crate) nir: Option<&'a [u16]>,
+    pub(crate) intensity: Option<&'a [u16]>,
     /// Recorded value that counts as 1.
     pub(crate) rgb_full: u16,
     pub(crate) nir_full: u16,
 }
 
 impl PointAttributes<'_> {
+    /// Recorded red and green, blue and near-infrared of point `i`, 16 bits each.
+    pub(crate) fn packed(&self, i: usize) -> [u32; 2] {
+        let [red, green, blue] = self.rgb.map_or([0; 3], |rgb| rgb.map(|c| u32::from(c[i])));
+        let nir = self.nir.map_or(0, |c| u32::from(c[i]));
+        [red | green << 16, blue | nir << 16]
+    }
+
     /// What point `i` carries, scaled to 0..1.
     pub(crate) fn at(&self, i: usize) -> Attributes {
         let mut out = Attributes::default();

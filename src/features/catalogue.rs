@@ -10,13 +10,17 @@
 use super::formulas::Shape;
 use super::{Flags, Input, Row, Tolerance};
 use Tolerance::{
-    Absolute, AlongAxis, Angle, Bearing, Decision, Exact, OfEigenvalues, OfLambda1, OfRadius,
-    OfRadiusWhereSharp, Relative, SignedOfRadiusWhereSharp, WhereAxisSharp, WhereSharp,
+    Absolute, AlongAxis, Angle, Bearing, Curvature, Decision, Exact, OfEigenvalues, OfLambda1, OfNormals,
+    OfPlane, OfRadius, OfRadiusWhereSharp, Relative, SignedOfRadiusWhereSharp, WhereAxisSharp, WhereSharp,
 };
 
 const XYZ: &[Input] = &[Input::Xyz];
 const RGB: &[Input] = &[Input::Rgb];
 const NIR: &[Input] = &[Input::Nir];
+const AROUND_RGB: &[Input] = &[Input::Xyz, Input::Rgb];
+const AROUND_NIR: &[Input] = &[Input::Xyz, Input::Nir];
+const AROUND_RED_NIR: &[Input] = &[Input::Xyz, Input::Rgb, Input::Nir];
+const AROUND_INTENSITY: &[Input] = &[Input::Xyz, Input::Intensity];
 const RED_NIR: &[Input] = &[Input::Rgb, Input::Nir];
 
 const NAN: f64 = f64::NAN;
@@ -158,6 +162,15 @@ catalogue! {
         []; []; |s: &Shape| s.sum.length() / s.n;
     PlaneDistance "plane_distance" "m" (-INF, INF); "roughness, positive where the query lies on the side its plane's normal points to"; "CCCoreLib computeRoughness"; XYZ; SignedOfRadiusWhereSharp(4e-3);
         [Flags::NO_PLANE => NAN]; []; |s: &Shape| s.plane_distance;
+    PlaneFit "plane_fit" "-" (0.0, 1.0); "d/(d + e): d is roughness, e the mean of the others' distances to that plane; 0 where d + e < 2^−16 r"; "Kutz 2003; PDAL planefit"; XYZ; OfPlane(4e-3);
+        [Flags::NO_PLANE => NAN]; []; |s: &Shape| s.plane_fit();
+    // Of z = a + b x + c y + d x² + e xy + f y² in the frame of v1, v2, v3 about the mean, at the query.
+    MeanCurvature "mean_curvature" "1/m" (0.0, INF); "|(1 + fx²) fyy − 2 fx fy fxy + (1 + fy²) fxx|/(2 q^1.5), q = 1 + fx² + fy², of the quadric over the plane of N"; "CCCoreLib computeCurvature (with a ridge of 2^−10 here)"; XYZ; Curvature(1, 2e-2);
+        [Flags::UNDER_SIX => NAN, ANY => NAN]; []; |s: &Shape| s.around.mean_curvature();
+    GaussianCurvature "gaussian_curvature" "1/m²" (0.0, INF); "|fxx fyy − fxy²|/q², q = 1 + fx² + fy², of the quadric over the plane of N"; "CCCoreLib computeCurvature (with a ridge of 2^−10 here)"; XYZ; Curvature(2, 2e-2);
+        [Flags::UNDER_SIX => NAN, ANY => NAN]; []; |s: &Shape| s.around.gaussian_curvature();
+    NormalVariation "normal_variation" "-" (0.0, 1.0); "mean of 1 − |n·nj| over the members but the query that have a normal nj of their own neighbourhood; 0 if none has"; "this library; a form of IGN LiDAR HD's curvature that signs do not change"; XYZ; OfNormals(4e-3);
+        [ANY => NAN]; []; |s: &Shape| s.around.normal_variation;
     IsCoplanar "is_coplanar" "-" (0.0, 1.0); "1 if λ2 > 25 λ3 and 6 λ2 > λ1, else 0"; "PDAL approximatecoplanar, after Limberger & Oliveira 2015"; XYZ; Decision(8e-6);
         [ANY => 0.0]; []; |s: &Shape| s.is_coplanar();
     Rank "rank" "-" (0.0, 3.0); "number of eigenvalues above 0.01 λ1"; "PDAL estimaterank"; XYZ; Decision(8e-6);
@@ -199,6 +212,18 @@ catalogue! {
         []; []; |s: &Shape| s.covariance_xy[0] + s.covariance_xy[2];
     EigenvalueRatio2d "eigenvalue_ratio_2d" "-" (0.0, 1.0); "λ2/λ1 of the covariance of x and y"; "Weinmann 2015"; XYZ; Absolute(2e-6);
         [ANY => NAN]; []; |s: &Shape| s.eigenvalue_ratio_2d();
+    OptimalK "optimal_k" "count" (1.0, INF); "the k whose neighbourhood's eigenentropy is least: of the optimal neighbourhood's range, else of 10..100"; "Weinmann 2015; PDAL optimalneighborhood; pgeof"; XYZ; Exact;
+        []; []; |s: &Shape| s.n;
+    OptimalRadius "optimal_radius" "m" (0.0, INF); "distance to the optimal_k-th point"; "Weinmann 2015; PDAL optimalneighborhood"; XYZ; Relative(5e-7);
+        []; []; |s: &Shape| s.farthest;
+    OptimalEntropy "optimal_entropy" "nat" (0.0, 1.098_612_3); "eigenentropy of the optimal_k nearest points, ln 3 where they have none"; "Weinmann 2015"; XYZ; Absolute(1e-4);
+        []; []; |s: &Shape| s.optimal_entropy();
+    ReachabilityDensity "reachability_density" "1/m" (0.0, INF); "1/mean over the members but the query of max(their own knn_distance, their distance), which counts as 2^−10 quantum at least"; "Breunig 2000; PDAL lof (which counts the query)"; XYZ; Relative(2e-5);
+        [Flags::ALONE => NAN]; []; |s: &Shape| s.reachability_density();
+    Lof "lof" "-" (0.0, INF); "mean reachability_density of the members but the query/that of the query"; "Breunig 2000; PDAL lof (which counts the query)"; XYZ; Relative(4e-5);
+        [Flags::ALONE => NAN]; []; |s: &Shape| s.around.lof;
+    Reciprocity "reciprocity" "%" (0.0, 100.0); "part of the members but the query whose own neighbours the query is not among"; "PDAL reciprocity"; XYZ; Absolute(2e-5);
+        []; []; |s: &Shape| 100.0 * s.around.one_sided;
     OutlierScore "outlier_score" "m" (0.0, INF); "mean_distance; outliers exceed its mean by some standard deviations"; "PDAL outlier; PCL and Open3D statistical outlier removal"; XYZ; OfRadius(8e-6);
         []; []; |s: &Shape| s.mean_distance();
     WallScore "wall_score" "-" (0.0, 1.0); "planarity verticality"; "IGN LiDAR HD features (described there, not computed)"; XYZ; WhereSharp(2e-3);
@@ -244,6 +269,31 @@ catalogue! {
         []; []; |s: &Shape| s.attributes.saturation();
     Value "value" "-" (0.0, 1.0); "max of red, green, blue"; "Smith 1978"; RGB; Relative(5e-7);
         []; []; |s: &Shape| s.attributes.max();
+    IntensityMean "intensity_mean" "-" (0.0, 65535.0); "mean of intensity, as recorded, over N"; "CloudComPy issue 46"; AROUND_INTENSITY; Relative(1e-6);
+        []; []; |s: &Shape| s.around.channels[0][0];
+    IntensityStd "intensity_std" "-" (0.0, 32767.5); "standard deviation of intensity, as recorded, over N (÷ n)"; "CloudComPy issue 46"; AROUND_INTENSITY; Relative(2e-6);
+        []; []; |s: &Shape| s.around.channels[0][1];
+    RedMean "red_mean" "-" (0.0, 1.0); "mean of red over N"; "CloudComPy issue 46"; AROUND_RGB; Relative(1e-6);
+        []; []; |s: &Shape| s.around.channels[1][0];
+    RedStd "red_std" "-" (0.0, 0.5); "standard deviation of red over N (÷ n)"; "CloudComPy issue 46"; AROUND_RGB; Relative(2e-6);
+        []; []; |s: &Shape| s.around.channels[1][1];
+    GreenMean "green_mean" "-" (0.0, 1.0); "mean of green over N"; "CloudComPy issue 46"; AROUND_RGB; Relative(1e-6);
+        []; []; |s: &Shape| s.around.channels[2][0];
+    GreenStd "green_std" "-" (0.0, 0.5); "standard deviation of green over N (÷ n)"; "CloudComPy issue 46"; AROUND_RGB; Relative(2e-6);
+        []; []; |s: &Shape| s.around.channels[2][1];
+    BlueMean "blue_mean" "-" (0.0, 1.0); "mean of blue over N"; "CloudComPy issue 46"; AROUND_RGB; Relative(1e-6);
+        []; []; |s: &Shape| s.around.channels[3][0];
+    BlueStd "blue_std" "-" (0.0, 0.5); "standard deviation of blue over N (÷ n)"; "CloudComPy issue 46"; AROUND_RGB; Relative(2e-6);
+        []; []; |s: &Shape| s.around.channels[3][1];
+    NirMean "nir_mean" "-" (0.0, 1.0); "mean of nir over N"; "CloudComPy issue 46"; AROUND_NIR; Relative(1e-6);
+        []; []; |s: &Shape| s.around.channels[4][0];
+    NirStd "nir_std" "-" (0.0, 0.5); "standard deviation of nir over N (÷ n)"; "CloudComPy issue 46"; AROUND_NIR; Relative(2e-6);
+        []; []; |s: &Shape| s.around.channels[4][1];
+    // Summed in steps of 2^-20 on a GPU.
+    NdviMean "ndvi_mean" "-" (-1.0, 1.0); "mean of ndvi over the members that have one"; "CloudComPy issue 46"; AROUND_RED_NIR; Absolute(2e-6);
+        [Flags::DARK_AROUND => NAN]; []; |s: &Shape| s.around.channels[5][0];
+    NdviStd "ndvi_std" "-" (0.0, 1.0); "standard deviation of ndvi over the members that have one"; "CloudComPy issue 46"; AROUND_RED_NIR; Absolute(2e-6);
+        [Flags::DARK_AROUND => NAN]; []; |s: &Shape| s.around.channels[5][1];
     // WGSL's powers are good to 1e-6 of themselves, and a and b are five and two times a difference of them.
     LabL "lab_l" "-" (0.0, 1.0); "L*/100 of the colour taken as sRGB, D65"; "CIE 1976; scaled as in Superpoint Transformer"; RGB; Absolute(1e-5);
         []; []; |s: &Shape| s.attributes.lab()[0];

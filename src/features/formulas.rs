@@ -2,6 +2,7 @@
 
 use glam::DVec3;
 
+use super::around::Around;
 use crate::moments::Moments;
 
 /// What one point itself carries, scaled to 0..1; zero where the cloud lacks it.
@@ -40,7 +41,12 @@ pub(crate) struct Shape {
     pub(crate) variance_z: f64,
     /// Signed distance of the query to the plane through the other members.
     pub(crate) plane_distance: f64,
+    /// Unit normal of that plane, and the mean of the other members, against the query.
+    pub(crate) plane: [DVec3; 2],
     pub(crate) attributes: Attributes,
+    pub(crate) around: Around,
+    /// Edge of a lattice cell.
+    pub(crate) quantum: f64,
 }
 
 impl Shape {
@@ -57,12 +63,11 @@ impl Shape {
         let to_covariance = |scatter: [i128; 6], n: f64| scatter.map(|v| to_f64(v) * (quantum / n).powi(2));
         let covariance = to_covariance(m.scatter(), n);
         let (lambda, vectors) = eigen(covariance);
-        let plane_distance = if with_plane && m.n > 1 {
+        let plane = if with_plane && m.n > 1 {
             let (_, rest) = eigen(to_covariance(m.scatter_of_rest(), n - 1.0));
-            let mean = DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / (n - 1.0));
-            -upward(rest[2]).dot(mean)
+            [upward(rest[2]), DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / (n - 1.0))]
         } else {
-            0.0
+            [DVec3::ZERO; 2]
         };
         Self {
             n,
@@ -78,8 +83,11 @@ impl Shape {
             z_max: m.z_max as f64 * quantum,
             extent_xy: m.extent_xy.map(|v| v as f64 * quantum),
             variance_z: covariance[5],
-            plane_distance,
+            plane_distance: -plane[0].dot(plane[1]),
+            plane,
             attributes,
+            around: Around::default(),
+            quantum,
         }
     }
 

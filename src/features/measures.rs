@@ -1,5 +1,6 @@
 //! Formulas of the catalogue that take more than a line.
 
+use super::around::LEAST_REACH;
 use super::formulas::Shape;
 
 /// What a ratio to λ1 counts as at least in a logarithm: far below what f32 eigenvalues resolve.
@@ -127,6 +128,22 @@ impl Shape {
         let [xx, xy, yy] = self.covariance_xy;
         let apart = (xx - yy).hypot(2.0 * xy) / (xx + yy);
         (1.0 - apart).max(0.0) / (1.0 + apart)
+    }
+
+    /// 0 where the query and the others lie in their plane but for what f32 leaves.
+    pub(crate) fn plane_fit(&self) -> f64 {
+        let own = self.plane_distance.abs();
+        let all = own + self.around.plane_mean;
+        if all <= self.farthest / 65536.0 { 0.0 } else { own / all }
+    }
+
+    /// Without any order where all members are at one place, or fewer than three.
+    pub(crate) fn optimal_entropy(&self) -> f64 {
+        if self.n < 3.0 || self.lambda[0] <= 0.0 { 3f64.ln() } else { self.eigenentropy() }
+    }
+
+    pub(crate) fn reachability_density(&self) -> f64 {
+        1.0 / self.around.reach.max(LEAST_REACH * self.quantum)
     }
 
     pub(crate) fn is_coplanar(&self) -> f64 {

@@ -1,5 +1,6 @@
 //! Which features there are, and sets of them.
 
+mod around;
 mod catalogue;
 mod color;
 mod formulas;
@@ -9,6 +10,7 @@ mod presets;
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use around::{Around, LEAST_REACH, Members, RIDGE, quadric};
 pub use catalogue::Feature;
 pub(crate) use catalogue::{CATALOGUE, COMPATIBILITY, GROUPS};
 pub(crate) use formulas::{Attributes, Shape};
@@ -53,6 +55,13 @@ impl Row {
         self.name.split('_').map(capital).collect()
     }
 
+    /// Whether the values depend on the neighbourhood that was asked for.
+    pub fn depends_on_neighborhood(&self) -> bool {
+        let own =
+            matches!(self.feature, Feature::OptimalK | Feature::OptimalRadius | Feature::OptimalEntropy);
+        self.inputs.contains(&Input::Xyz) && !own
+    }
+
     /// Whether the values are whole numbers, written to files as integers.
     pub fn is_count(&self) -> bool {
         self.unit == "count"
@@ -69,6 +78,8 @@ pub enum Input {
     Rgb,
     /// Near-infrared.
     Nir,
+    /// Strength of the returned pulse.
+    Intensity,
 }
 
 impl Input {
@@ -78,6 +89,7 @@ impl Input {
             Self::Xyz => "xyz",
             Self::Rgb => "rgb",
             Self::Nir => "nir",
+            Self::Intensity => "intensity",
         }
     }
 }
@@ -117,6 +129,13 @@ pub enum Tolerance {
     /// What the formula changes by when the eigenvalues change by this part of λ1: logarithms and roots amplify the
     /// eigen-solver's error where an eigenvalue is near zero.
     OfEigenvalues(f64),
+    /// A part of the distances to a plane: what this part of r in them makes, where the plane is sharp.
+    OfPlane(f64),
+    /// A curvature of power 1 or 2: this part of itself and of s/λ2, or of s²/(λ1 λ2), where the plane is sharp; s is the
+    /// larger of σ3 and a thousandth of r.
+    Curvature(u8, f64),
+    /// This much, where the normals of the query and of all members are sharp.
+    OfNormals(f64),
     /// A choice among whole numbers: equal, unless eigenvalues changed by this part of λ1 would choose the other.
     Decision(f64),
 }
@@ -147,6 +166,19 @@ impl fmt::Display for Tolerance {
             }
             Self::Bearing(t) => write!(f, "{t}°·(1 + {SHARP:e} λ1/((λ2−λ3) sin slope)) where slope > 1e-3°"),
             Self::OfEigenvalues(t) => write!(f, "what {t:e} of λ1 in the eigenvalues makes"),
+            Self::OfPlane(t) => {
+                write!(f, "what {t:e} of r in the distances makes, where (λ2−λ3)/λ1 > {SHARP:e}")
+            }
+            Self::Curvature(power, t) => {
+                let scale = if *power == 1 { "s/λ2" } else { "s²/(λ1 λ2)" };
+                write!(
+                    f,
+                    "{t:e} of the value and of {scale}, s = max(σ3, 1e-3 r), where (λ2−λ3)/λ1 > {SHARP:e}"
+                )
+            }
+            Self::OfNormals(t) => {
+                write!(f, "{t:e} where (λ2−λ3)/λ1 > {SHARP:e} for the query and all members")
+            }
             Self::Decision(t) => write!(f, "equal unless {t:e} of λ1 in the eigenvalues decides"),
         }
     }
@@ -173,6 +205,12 @@ impl Flags {
     pub const DARK_RED_GREEN: Self = Self(1 << 6);
     /// The farthest member is at the query's place, and no radius was given: nothing to divide by.
     pub const NO_RADIUS: Self = Self(1 << 7);
+    /// Fewer than six members: no quadric. Set only if a feature is about it.
+    pub const UNDER_SIX: Self = Self(1 << 10);
+    /// No member has an ndvi: red and near-infrared are zero at all of them. Set only if a feature is about it.
+    pub const DARK_AROUND: Self = Self(1 << 11);
+    /// The query is the only member. Set only if a feature is about the others.
+    pub const ALONE: Self = Self(1 << 12);
     /// The point is left out of neighbourhoods ([`PointCloud::ignoring`](crate::PointCloud::ignoring)): all its
     /// features are undefined.
     pub const LEFT_OUT: Self = Self(1 << 16);
@@ -195,6 +233,9 @@ impl Flags {
             "no_radius",
             "the farthest member is at the query's place, and no radius was given",
         ),
+        (Self::UNDER_SIX, "under_six", "fewer than six members; set only if a feature is about a quadric"),
+        (Self::DARK_AROUND, "dark_around", "no member has an ndvi; set only if a feature is about theirs"),
+        (Self::ALONE, "alone", "the query is the only member; set only if a feature is about the others"),
         (
             Self::LEFT_OUT,
             "left_out",
@@ -340,6 +381,11 @@ impl FeatureSet {
         self.0.iter().any(|f| f.row().inputs.contains(&input))
     }
 
+    /// What the features need of every single member.
+    pub(crate) fn members(&self) -> Members {
+        Members::of(self)
+    }
+
     /// Whether any feature is about the plane through the members without the query: those have a rule for its absence.
     pub(crate) fn needs_plane(&self) -> bool {
         self.0.iter().any(|f| f.row().rules.iter().any(|rule| rule.0.intersects(Flags::NO_PLANE)))
@@ -385,7 +431,7 @@ mod tests {
             assert!(flag.0.is_power_of_two() && all & flag.0 == 0, "{name}");
             all | flag.0
         });
-        assert_eq!(all, 0x1_00ff, "a new flag belongs into the table");
+        assert_eq!(all, 0x1_1cff, "a new flag belongs into the table");
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl LasCloud {
         if let Some(nir) = &self.nir {
             cloud = cloud.with_nir(nir);
         }
-        cloud.with_units(self.units)
+        cloud.with_intensity(&self.intensity).with_units(self.units)
     }
 
     /// Which points have one of these classes or, if `withheld`, are flagged as deleted: for

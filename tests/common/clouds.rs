@@ -15,6 +15,7 @@ pub struct Cloud {
 pub struct Color {
     pub rgb: [Vec<u16>; 3],
     pub nir: Vec<u16>,
+    pub intensity: Vec<u16>,
 }
 
 impl Cloud {
@@ -34,7 +35,9 @@ impl Cloud {
         let cloud = PointCloud::from_lattice(&self.points, self.frame());
         match &self.color {
             None => cloud,
-            Some(Color { rgb: [r, g, b], nir }) => cloud.with_rgb(r, g, b).with_nir(nir),
+            Some(Color { rgb: [r, g, b], nir, intensity }) => {
+                cloud.with_rgb(r, g, b).with_nir(nir).with_intensity(intensity)
+            }
         }
     }
 
@@ -49,7 +52,8 @@ impl Cloud {
             };
             (0..self.points.len()).map(&mut value).collect()
         };
-        self.color = Some(Color { rgb: [channel(), channel(), channel()], nir: channel() });
+        let rgb = [channel(), channel(), channel()];
+        self.color = Some(Color { rgb, nir: channel(), intensity: channel() });
         self.name += &format!(" with colours to {most}");
         self
     }

@@ -29,6 +29,8 @@ pub struct Local {
     /// Signed distance of the query to the plane through the others, and z of that plane's normal.
     pub plane_distance: f64,
     pub plane_normal_z: f64,
+    /// Mean distance of the others to that plane.
+    pub plane_mean: f64,
     /// Fewer than three members.
     pub few: bool,
     pub identical: bool,
@@ -62,8 +64,12 @@ impl Local {
         let z = |o: &Offset| o[2] as f64 * quantum;
         let mean_z = all.iter().map(z).sum::<f64>() / n as f64;
         let world = |o: &Offset| o.map(|v| v as f64 * quantum);
-        let Plane { distance: plane_distance, normal_z: plane_normal_z, gap23: gap23_of_others } =
-            Plane::through(&others, quantum);
+        let Plane {
+            distance: plane_distance,
+            normal_z: plane_normal_z,
+            gap23: gap23_of_others,
+            mean: plane_mean,
+        } = Plane::through(&others, quantum);
         let vectors = [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])];
         let distances: Vec<f64> = others.iter().map(length).collect();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
@@ -102,6 +108,7 @@ impl Local {
             det_2d,
             plane_distance,
             plane_normal_z,
+            plane_mean,
             few: n < 3,
             identical: rank == 0,
             collinear: rank == 1,
@@ -120,12 +127,14 @@ struct Plane {
     normal_z: f64,
     /// (λ2 − λ3)/λ1 of the points.
     gap23: f64,
+    /// Mean distance of the points.
+    mean: f64,
 }
 
 impl Plane {
     fn through(points: &[Offset], quantum: f64) -> Self {
         if points.len() < 2 {
-            return Self { distance: 0.0, normal_z: 0.0, gap23: 0.0 };
+            return Self { distance: 0.0, normal_z: 0.0, gap23: 0.0, mean: 0.0 };
         }
         let (lambda, vectors) = eigen(covariance(points, quantum));
         let normal = upward(vectors[2]);
@@ -133,7 +142,9 @@ impl Plane {
         let mean: [f64; 3] =
             std::array::from_fn(|a| points.iter().map(|p| p[a]).sum::<i128>() as f64 * quantum / n);
         let gap23 = if lambda[0] > 0.0 { (lambda[1] - lambda[2]) / lambda[0] } else { 0.0 };
-        Self { distance: -dot(normal, mean), normal_z: normal[2], gap23 }
+        let away = |p: &Offset| (dot(normal, p.map(|v| v as f64 * quantum)) - dot(normal, mean)).abs();
+        let away = points.iter().map(away).sum::<f64>() / n;
+        Self { distance: -dot(normal, mean), normal_z: normal[2], gap23, mean: away }
     }
 }
 

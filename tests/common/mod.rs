@@ -29,9 +29,21 @@ pub fn knn(k: usize) -> Neighborhood {
     Neighborhood::knn(k as u32).unwrap()
 }
 
-/// Every feature that the cloud has the inputs for.
+/// Every feature of a neighbourhood's sums or of the point's own channels that the cloud has the inputs for.
 pub fn features(cloud: &Cloud) -> FeatureSet {
-    Feature::all().filter(|f| cloud.color.is_some() || f.row().inputs == [Input::Xyz]).collect()
+    let others = of_members();
+    let all = Feature::all().filter(|f| others.iter().all(|o| o != *f));
+    all.filter(|f| cloud.color.is_some() || f.row().inputs == [Input::Xyz]).collect()
+}
+
+/// Features that need every single member, or another neighbourhood: tests/members.rs is about them.
+pub fn of_members() -> FeatureSet {
+    FeatureSet::parse(
+        "plane_fit,mean_curvature,gaussian_curvature,normal_variation,reachability_density,lof,reciprocity,\
+         intensity_mean,intensity_std,red_mean,red_std,green_mean,green_std,blue_mean,blue_std,nir_mean,nir_std,\
+         ndvi_mean,ndvi_std,optimal_k,optimal_radius,optimal_entropy",
+    )
+    .unwrap()
 }
 
 /// What the oracle says of a cloud, by feature and point.

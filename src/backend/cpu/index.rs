@@ -10,6 +10,7 @@ use crate::cloud::{Lattice, dist_sq};
 use crate::error::{Error, Result};
 use crate::moments::Moments;
 use crate::neighborhood::Rule;
+use crate::scales::Scales;
 
 /// Sites fetched beyond those that could be needed, so that a tie at the cut seldom takes a second search.
 const SPARE: usize = 3;
@@ -51,17 +52,21 @@ impl<'a> CpuIndex<'a> {
         &self.sites
     }
 
-    /// Neighbours of the given points, each site searched once, in parallel. The rows hold `min(k, n)`
-    /// (squared distance, index) each.
-    pub(crate) fn neighbors_of(&self, points: &[u32], k: usize) -> Batch<(u64, u32)> {
-        let members = k.min(self.lattice.len());
-        let rule = Rule { k: members, cuts: true, limit: None, radius: None };
-        self.batch(points, members, |search, site, row| row.copy_from_slice(search.neighbors(site, rule)))
+    /// The site of a point.
+    pub(super) fn site_of(&self, point: u32) -> u32 {
+        self.sites.at(self.lattice.points[point as usize])
     }
 
-    /// Moments of the given points' neighbourhoods, each site searched once, in parallel; rows of one.
-    pub(crate) fn moments_of(&self, points: &[u32], rule: Rule) -> Batch<Moments> {
-        self.batch(points, 1, |search, site, row| row[0] = search.moments(site, rule))
+    /// Members of each given point's neighbourhood as (squared distance, index) in that order, in parallel.
+    pub(crate) fn lists_of(&self, points: &[u32], rule: Rule) -> Vec<Vec<(u64, u32)>> {
+        let list =
+            |search: &mut Search<'_>, &point: &u32| search.neighbors(self.site_of(point), rule).to_vec();
+        points.par_iter().map_init(|| Search::new(self), list).collect()
+    }
+
+    /// Moments of the given points' neighbourhoods, each site searched once, in parallel; one for each scale in a row.
+    pub(crate) fn moments_of(&self, points: &[u32], scales: &Scales) -> Batch<Moments> {
+        self.batch(points, scales.len(), |search, site, row| search.moments(site, scales, row))
     }
 
     fn batch<T, F>(&self, points: &[u32], row_len: usize, answer: F) -> Batch<T>
@@ -69,8 +74,7 @@ impl<'a> CpuIndex<'a> {
         T: Clone + Default + Send,
         F: Fn(&mut Search<'_>, u32, &mut [T]) + Sync,
     {
-        let site_of = |i: &u32| self.sites.at(self.lattice.points[*i as usize]);
-        let asked: Vec<u32> = points.par_iter().with_min_len(1 << 10).map(site_of).collect();
+        let asked: Vec<u32> = points.par_iter().with_min_len(1 << 10).map(|i| self.site_of(*i)).collect();
         let mut sites = asked.clone();
         sites.par_sort_unstable();
         sites.dedup();
@@ -115,11 +119,13 @@ pub(super) struct Search<'i> {
     near: Vec<(u64, u32)>,
     found: Vec<(u64, u32)>,
     offsets: Vec<[i64; 3]>,
+    /// Where the neighbourhoods end, for who asks for several.
+    pub(super) lengths: Vec<usize>,
 }
 
 impl<'i> Search<'i> {
     pub(super) fn new(index: &'i CpuIndex<'i>) -> Self {
-        Self { index, near: Vec::new(), found: Vec::new(), offsets: Vec::new() }
+        Self { index, near: Vec::new(), found: Vec::new(), offsets: Vec::new(), lengths: Vec::new() }
     }
 
     /// The members of a site's neighbourhood, as (squared distance, index) in that order.
@@ -172,8 +178,8 @@ impl<'i> Search<'i> {
         &self.found
     }
 
-    /// Sums over the neighbourhood of a site.
-    pub(super) fn moments(&mut self, site: u32, rule: Rule) -> Moments {
+    /// Finds the members of a site's neighbourhood, for [`members`](Self::members).
+    pub(super) fn find(&mut self, site: u32, rule: Rule) {
         self.neighbors(site, rule);
         let center = self.index.sites.places()[site as usize];
         self.offsets.clear();
@@ -181,7 +187,20 @@ impl<'i> Search<'i> {
             let p = self.index.lattice.points[i as usize];
             std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
         }));
-        Moments::of(&self.offsets)
+    }
+
+    /// What [`find`](Self::find) found: (squared distance, index) in that order, and the offsets from the site.
+    pub(super) fn members(&self) -> (&[(u64, u32)], &[[i64; 3]]) {
+        (&self.found, &self.offsets)
+    }
+
+    /// Sums over the neighbourhoods of a site.
+    fn moments(&mut self, site: u32, scales: &Scales, out: &mut [Moments]) {
+        self.find(site, scales.rule);
+        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
+        for (moments, &length) in out.iter_mut().zip(&self.lengths) {
+            *moments = Moments::of(&self.offsets[..length]);
+        }
     }
 
     /// Puts every site that may hold one of the `k` nearest points into `near`, by (squared distance, site), and
@@ -245,6 +264,7 @@ fn radius_sq_around(cut: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::frame::Frame;
+    use crate::scales::Ends;
 
     fn check(points: &[[i32; 3]], k: usize) {
         let frame = Frame::new([0.0; 3], 1.0).unwrap();
@@ -252,17 +272,18 @@ mod tests {
         let index = CpuIndex::new(&lattice).unwrap();
         // Each point twice: repeats must not disturb the rows.
         let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
-        let lists = index.neighbors_of(&asked, k);
         let rule = Rule { k: k.min(points.len()), cuts: true, limit: None, radius: None };
-        let moments = index.moments_of(&asked, rule);
-        assert_eq!(lists.rows.len(), index.sites().len() * lists.row_len);
+        let lists = index.lists_of(&asked, rule);
+        let scales = Scales { rule, ends: Ends::Counts(vec![rule.k as u32]) };
+        let moments = index.moments_of(&asked, &scales);
+        assert_eq!(moments.rows.len(), index.sites().len());
         for (at, &i) in asked.iter().enumerate() {
             let query = points[i as usize];
             let mut expected: Vec<_> =
                 (0..points.len() as u32).map(|j| (dist_sq(query, points[j as usize]), j)).collect();
             expected.sort_unstable();
             expected.truncate(k);
-            assert_eq!(lists.row(at), expected, "point {i} of {}, k = {k}", points.len());
+            assert_eq!(lists[at], expected, "point {i} of {}, k = {k}", points.len());
             let offset = |j: u32| -> [i64; 3] {
                 std::array::from_fn(|a| i64::from(points[j as usize][a]) - i64::from(query[a]))
             };

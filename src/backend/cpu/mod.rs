@@ -3,6 +3,7 @@
 //! Each place of the cloud is searched and computed once, in the order of a space-filling curve; the answer is
 //! then written to every point there.
 
+mod evaluate;
 mod index;
 pub(crate) mod scan;
 mod sites;
@@ -11,15 +12,18 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
+use self::evaluate::Evaluator;
+pub(crate) use self::evaluate::Value;
 pub(crate) use self::index::CpuIndex;
 use self::index::{SITES_PER_TASK, Search};
-use super::{Job, Strategy};
+use super::{Job, Known, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::features::{Attributes, FeatureSet, Input, Row, Shape};
 use crate::moments::Moments;
 use crate::neighborhood::Neighbors;
 use crate::report::Report;
+use crate::scales::{Ends, Scales};
 
 #[derive(Debug)]
 pub(crate) struct Cpu;
@@ -30,8 +34,27 @@ impl Strategy for Cpu {
         if !set.needs(Input::Xyz) {
             return Ok(report.time("query", || of_attributes(job, set)));
         }
+        let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
+        let columns = self.features_of_members(job, set, &scales, &Known::default(), report)?;
+        Ok(columns.into_iter().next().unwrap_or_default())
+    }
+
+    fn features_of_members(
+        &self,
+        job: &Job<'_>,
+        set: &FeatureSet,
+        scales: &Scales,
+        known: &Known,
+        report: &mut Report,
+    ) -> Result<Vec<RawColumns>> {
+        report.chunks = 1;
         let index = report.time("index", || CpuIndex::new(job.lattice))?;
-        Ok(report.time("query", || of_neighborhoods(job, set, &index)))
+        Ok(report.time("query", || of_neighborhoods(job, set, scales, known, &index)))
+    }
+
+    fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
+        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        Ok(report.time("query", || last_members(job, scales, &index)))
     }
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
@@ -58,43 +81,89 @@ fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
     RawColumns { values: set.iter().map(|f| column(f.row())).collect(), flags: vec![0; n] }
 }
 
-fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> RawColumns {
+fn of_neighborhoods(
+    job: &Job<'_>,
+    set: &FeatureSet,
+    scales: &Scales,
+    known: &Known,
+    index: &CpuIndex<'_>,
+) -> Vec<RawColumns> {
     let n = job.lattice.len();
-    let rule = job.rule();
-    let quantum = job.lattice.frame.quantum();
-    let rows: Vec<&Row> = set.iter().map(|f| f.row()).collect();
-    let with_plane = set.needs_plane();
+    let evaluator = Evaluator::new(job, set, scales, known);
     // Sites write to the points they hold, which lie anywhere in the columns: relaxed atomics cost a plain store.
-    let values: Vec<_> = rows.iter().map(|_| zeros(n)).collect();
-    let flags = zeros(n);
-    let of_place = |column: &usize| rows[*column].inputs == [Input::Xyz];
-    let (shared, own): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(of_place);
+    let cells: Vec<(Vec<_>, Vec<AtomicU32>)> =
+        (0..scales.len()).map(|_| (set.iter().map(|_| zeros(n)).collect(), zeros(n))).collect();
     each_site(index, |search, site| {
-        let moments = search.moments(site, rule);
-        let mut shape = Shape::new(&moments, quantum, rule.radius, Attributes::default(), with_plane);
-        let points = index.sites().points(site);
-        for &column in &shared {
-            let value = ((rows[column].cpu)(&shape) as f32).to_bits();
-            points.iter().for_each(|&i| values[column][i as usize].store(value, Relaxed));
-        }
-        for &i in points {
-            flags[i as usize].store(moments.flags.0, Relaxed);
-            if !own.is_empty() {
-                shape.attributes = job.attributes.at(i as usize);
-            }
-            for &column in &own {
-                let value = ((rows[column].cpu)(&shape) as f32).to_bits();
-                values[column][i as usize].store(value, Relaxed);
-            }
-        }
+        evaluator.site(search, site, index.sites().points(site), |(scale, point, column, bits)| {
+            let (values, flags) = &cells[scale];
+            let column: &Vec<AtomicU32> = column.map_or(flags, |column| &values[column]);
+            column[point as usize].store(bits, Relaxed);
+        });
     });
     let to_floats = |column: Vec<AtomicU32>| {
         column.into_iter().map(|cell| f32::from_bits(cell.into_inner())).collect::<Vec<f32>>()
     };
-    RawColumns {
+    let to_columns = |(values, flags): (Vec<_>, Vec<AtomicU32>)| RawColumns {
         values: values.into_par_iter().map(to_floats).collect(),
         flags: flags.into_iter().map(AtomicU32::into_inner).collect(),
-    }
+    };
+    cells.into_iter().map(to_columns).collect()
+}
+
+/// The last member of each point's neighbourhood, if its number is what cuts it.
+fn last_members(job: &Job<'_>, scales: &Scales, index: &CpuIndex<'_>) -> Vec<(u64, u32)> {
+    let n = job.lattice.len();
+    let distances: Vec<AtomicU64> = (0..n).into_par_iter().map(|_| AtomicU64::new(u64::MAX)).collect();
+    let indices: Vec<AtomicU32> = (0..n).into_par_iter().map(|_| AtomicU32::new(u32::MAX)).collect();
+    each_site(index, |search, site| {
+        if let Some((dist_sq, last)) = last_member(search, site, scales) {
+            for &i in index.sites().points(site) {
+                distances[i as usize].store(dist_sq, Relaxed);
+                indices[i as usize].store(last, Relaxed);
+            }
+        }
+    });
+    distances.into_iter().zip(indices).map(|(d, i)| (d.into_inner(), i.into_inner())).collect()
+}
+
+fn last_member(search: &mut Search<'_>, site: u32, scales: &Scales) -> Option<(u64, u32)> {
+    search.find(site, scales.rule);
+    let (found, offsets) = search.members();
+    let mut lengths = Vec::new();
+    scales.lengths(found, offsets, &mut lengths);
+    let length = lengths.first().copied().unwrap_or(0);
+    let cut = match scales.ends {
+        Ends::Limits(_) => false,
+        Ends::Counts(_) => length == scales.rule.k,
+        Ends::Optimal(_) => true,
+    };
+    if cut { found.get(length.wrapping_sub(1)).copied() } else { None }
+}
+
+/// Columns of single points, for a strategy that leaves them to the CPU: every value of the given points.
+pub(crate) fn columns_of(
+    index: &CpuIndex<'_>,
+    job: &Job<'_>,
+    set: &FeatureSet,
+    scales: &Scales,
+    known: &Known,
+    points: &[u32],
+) -> Vec<Value> {
+    let evaluator = Evaluator::new(job, set, scales, known);
+    let of = |search: &mut Search<'_>, &point: &u32| {
+        let mut values = Vec::new();
+        evaluator.site(search, index.site_of(point), &[point], |value| values.push(value));
+        values
+    };
+    points.par_iter().map_init(|| Search::new(index), of).flatten_iter().collect()
+}
+
+/// The last members of single points' neighbourhoods.
+pub(crate) fn last_members_of(index: &CpuIndex<'_>, scales: &Scales, points: &[u32]) -> Vec<(u64, u32)> {
+    let of = |search: &mut Search<'_>, &point: &u32| {
+        last_member(search, index.site_of(point), scales).unwrap_or((u64::MAX, u32::MAX))
+    };
+    points.par_iter().map_init(|| Search::new(index), of).collect()
 }
 
 fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {

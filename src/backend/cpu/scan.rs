@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::cloud::{Lattice, dist_sq};
 use crate::moments::Moments;
 use crate::neighborhood::Rule;
+use crate::scales::Scales;
 
 /// Queries up to which this is faster: an index takes some hundred nanoseconds a point to build, a distance one or two.
 const MOST_QUERIES: usize = 256;
@@ -16,20 +17,21 @@ pub(crate) fn pays(queries: usize) -> bool {
     queries <= MOST_QUERIES
 }
 
-/// Moments of each given point's neighbourhood, in parallel.
-pub(crate) fn moments(lattice: &Lattice<'_>, points: &[u32], rule: Rule) -> Vec<Moments> {
+/// Moments of each given point's neighbourhoods, in parallel: as many as there are scales for each point.
+pub(crate) fn moments(lattice: &Lattice<'_>, points: &[u32], scales: &Scales) -> Vec<Moments> {
     let of = |&point: &u32| {
         let center = lattice.points[point as usize];
-        let offsets: Vec<[i64; 3]> = members(lattice, center, rule)
-            .into_iter()
-            .map(|(_, i)| {
-                let p = lattice.points[i as usize];
-                std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
-            })
-            .collect();
-        Moments::of(&offsets)
+        let found = members(lattice, center, scales.rule);
+        let offset = |&(_, i): &(u64, u32)| -> [i64; 3] {
+            let p = lattice.points[i as usize];
+            std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
+        };
+        let offsets: Vec<_> = found.iter().map(offset).collect();
+        let mut lengths = Vec::new();
+        scales.lengths(&found, &offsets, &mut lengths);
+        lengths.into_iter().map(|length| Moments::of(&offsets[..length])).collect::<Vec<_>>()
     };
-    points.par_iter().map(of).collect()
+    points.par_iter().flat_map_iter(of).collect()
 }
 
 /// Neighbours of each given point as (squared distance, index) in that order, in parallel.
@@ -64,6 +66,7 @@ mod tests {
     use super::super::CpuIndex;
     use super::*;
     use crate::frame::Frame;
+    use crate::scales::Ends;
 
     #[test]
     fn a_scan_finds_what_the_index_finds() {
@@ -75,11 +78,12 @@ mod tests {
             [(9, true, None), (40, true, Some(30)), (700, false, Some(50)), (700, true, None)]
         {
             let rule = Rule { k, cuts, limit, radius: None };
-            let (scanned, indexed) = (moments(&lattice, &asked, rule), index.moments_of(&asked, rule));
-            assert!(scanned.iter().enumerate().all(|(at, m)| indexed.row(at) == [m.clone()]), "{rule:?}");
+            let scales = Scales { rule, ends: Ends::Counts(vec![4, k as u32]) };
+            let (scanned, indexed) = (moments(&lattice, &asked, &scales), index.moments_of(&asked, &scales));
+            assert!(scanned.chunks(2).enumerate().all(|(at, m)| indexed.row(at) == m), "{rule:?}");
         }
         let rule = Rule { k: 12, cuts: true, limit: None, radius: None };
-        let (scanned, indexed) = (neighbors(&lattice, &asked, rule), index.neighbors_of(&asked, 12));
-        assert!(scanned.iter().enumerate().all(|(at, row)| indexed.row(at) == row));
+        let (scanned, indexed) = (neighbors(&lattice, &asked, rule), index.lists_of(&asked, rule));
+        assert_eq!(scanned, indexed);
     }
 }

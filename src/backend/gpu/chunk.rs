@@ -18,6 +18,7 @@ use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{Chunk, Loaded, Plan};
 use crate::report::Report;
+use crate::scales::{Ends, MOST_ENDS, Scales};
 
 /// Points that a coarse cube holds on average.
 const POINTS_PER_CUBE: u64 = 48;
@@ -33,43 +34,45 @@ const NO_FACE: f32 = 1e9;
 const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 const UPLOAD: wgpu::BufferUsages = wgpu::BufferUsages::MAP_WRITE.union(wgpu::BufferUsages::COPY_SRC);
-const READBACK: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
+pub(super) const READBACK: wgpu::BufferUsages =
+    wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
 
 /// Runs the chunks of one call.
 pub(crate) struct Runner<'a, 'j> {
-    context: &'a Context,
-    workers: &'a rayon::ThreadPool,
-    job: &'a Job<'j>,
+    pub(super) context: &'a Context,
+    pub(super) workers: &'a rayon::ThreadPool,
+    pub(super) job: &'a Job<'j>,
     index: &'a LazyIndex<'a>,
+    pub(super) scales: &'a Scales,
 }
 
 /// A chunk's points on the device.
-struct Resident {
-    grid: Grid,
-    scale: Scale,
-    points: u32,
-    rows: u32,
-    halo: bool,
-    staging: Buffer,
-    positions: Buffer,
-    row_of: Buffer,
-    colors: Option<Buffer>,
+pub(super) struct Resident {
+    pub(super) grid: Grid,
+    pub(super) scale: Scale,
+    pub(super) points: u32,
+    pub(super) rows: u32,
+    pub(super) halo: bool,
+    pub(super) staging: Buffer,
+    pub(super) positions: Buffer,
+    pub(super) row_of: Buffer,
+    pub(super) colors: Option<Buffer>,
 }
 
 /// A chunk's points in cell order, and where the cells begin.
-struct Index {
-    sorted: Buffer,
-    cube_cuts: Buffer,
-    cube_bases: Buffer,
-    cell_starts: Buffer,
+pub(super) struct Index {
+    pub(super) sorted: Buffer,
+    pub(super) cube_cuts: Buffer,
+    pub(super) cube_bases: Buffer,
+    pub(super) cell_starts: Buffer,
     /// Counts and lists of the queries that a kernel left.
-    queue: Buffer,
+    pub(super) queue: Buffer,
     /// Held until the submission is through.
     _scratch: Vec<Buffer>,
 }
 
 /// Bytes of the queue's two counters.
-const COUNTERS: u64 = 8;
+pub(super) const COUNTERS: u64 = 8;
 
 impl<'a, 'j: 'a> Runner<'a, 'j> {
     pub(crate) fn new(
@@ -77,8 +80,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         workers: &'a rayon::ThreadPool,
         job: &'a Job<'j>,
         index: &'a OnceLock<CpuIndex<'a>>,
+        scales: &'a Scales,
     ) -> Self {
-        Self { context, workers, job, index }
+        Self { context, workers, job, index, scales }
     }
 
     /// Fills the columns of a chunk's core points; `rule` is `None` if no feature needs neighbours.
@@ -88,20 +92,21 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         chunk: &Chunk,
         kernel: &Evaluate,
         rule: Option<Rule>,
-        out: &mut RawColumns,
+        out: &mut [RawColumns],
         report: &mut Report,
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
         let core = plan.core(chunk);
         let resident = self.upload(&loaded, core, kernel.color, report)?;
-        let rows = u64::from(resident.rows);
-        let records = self.storage(rows * u64::from(kernel.needs.record_words()) * 4, "records")?;
-        let columns = self.storage(rows * (kernel.features.len() as u64 + 1) * 4, "columns")?;
+        let scales = self.scales.len() as u32;
+        let all = u64::from(resident.rows) * u64::from(scales);
+        let records = self.storage(all * u64::from(kernel.needs.record_words()) * 4, "records")?;
+        let columns = self.storage(all * (kernel.features.len() as u64 + 1) * 4, "columns")?;
         let used = columns.requested() + COUNTERS;
         let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
         let search = rule
             .filter(|_| !chunk.crowd)
-            .and_then(|rule| Search::first(rule, resident.halo, Output::Records(kernel.needs)));
+            .and_then(|rule| Search::first(rule, resident.halo, Output::Records(kernel.needs, scales)));
 
         let mut recorder = self.recorder(&resident)?;
         self.record_upload(&mut recorder, &resident);
@@ -109,7 +114,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             Some(search) => {
                 let index = self.record_index(&mut recorder, &resident)?;
                 let step =
-                    self.search_step(&mut recorder, search, &resident, &index, &records, resident.points)?;
+                    self.search_step(&mut recorder, search, &resident, &index, &[&records], resident.points)?;
                 recorder.pass("search", &[step]);
                 recorder.copy(&index.queue, 0, &back, columns.requested(), COUNTERS);
                 Some(index)
@@ -121,7 +126,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         let evaluate = Kernel::Evaluate(kernel.clone());
         let colors = resident.colors.as_ref().unwrap_or(&resident.row_of);
-        let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
+        let step = recorder.step(&evaluate, &[&records, colors, &columns], all as u32, u32::MAX)?;
         recorder.pass("features", &[step]);
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -133,7 +138,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
         let stragglers: Vec<u32> = match (search, &index, counters) {
             (Some(search), Some(index), Some([wide, left])) if wide > 0 || left > 0 => {
-                self.second_search(search.second(), &resident, index, &records, wide, report)?
+                self.second_search(search.second(), &resident, index, &[&records], wide, report)?
             }
             (None, ..) if rule.is_some() => (0..resident.rows).collect(),
             _ => Vec::new(),
@@ -145,11 +150,18 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report.stragglers += stragglers.len();
         let mut recorder = self.recorder(&resident)?;
         let mut held = Vec::new();
-        if let (false, Some(rule)) = (stragglers.is_empty(), rule) {
-            held =
-                self.place_records(&mut recorder, &stragglers, core, rule, kernel.needs, &records, report)?;
+        if !stragglers.is_empty() {
+            held = self.place_records(
+                &mut recorder,
+                &stragglers,
+                core,
+                kernel.needs,
+                &resident,
+                &records,
+                report,
+            )?;
         }
-        let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
+        let step = recorder.step(&evaluate, &[&records, colors, &columns], all as u32, u32::MAX)?;
         recorder.pass("features", &[step]);
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -172,7 +184,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let core = plan.core(chunk);
         let loaded = self.load(plan, chunk, report);
         // Lists are cut at a radius afterwards.
-        let rule = Rule { limit: None, ..self.job.rule() };
+        let rule = Rule { limit: None, ..self.scales.rule };
         let search = Search::first(rule, loaded.rows.is_some(), Output::Lists).filter(|_| !chunk.crowd);
         let stragglers: Vec<u32> = if let Some(search) = search {
             let resident = self.upload(&loaded, core, false, report)?;
@@ -182,7 +194,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let mut recorder = self.recorder(&resident)?;
             self.record_upload(&mut recorder, &resident);
             let index = self.record_index(&mut recorder, &resident)?;
-            let step = self.search_step(&mut recorder, search, &resident, &index, &lists, resident.points)?;
+            let step =
+                self.search_step(&mut recorder, search, &resident, &index, &[&lists], resident.points)?;
             recorder.pass("search", &[step]);
             recorder.copy(&index.queue, 0, &back, lists.requested(), COUNTERS);
             recorder.copy(&lists, 0, &back, 0, lists.requested());
@@ -195,7 +208,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             if wide == 0 && left == 0 {
                 return Ok(());
             }
-            let stragglers = self.second_search(search.second(), &resident, &index, &lists, wide, report)?;
+            let stragglers =
+                self.second_search(search.second(), &resident, &index, &[&lists], wide, report)?;
             if wide > 0 {
                 let mut recorder = self.recorder(&resident)?;
                 recorder.copy(&lists, 0, &back, 0, lists.requested());
@@ -215,32 +229,62 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 out.dist_sq[first + j] = dist_sq;
             }
         };
-        if scan::pays(points.len()) {
-            let found = self.on_cpu(report, || Ok(scan::neighbors(self.job.lattice, &points, rule)))?;
-            points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
-        } else {
-            let found = self.on_cpu(report, || Ok(self.cpu_index()?.neighbors_of(&points, k)))?;
-            points.iter().enumerate().for_each(|(at, &point)| put(point, found.row(at)));
-        }
+        let found = self.lists_on_cpu(&points, rule, report)?;
+        points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
         Ok(())
     }
 
-    fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
-        let load = || plan.load(self.job.lattice, chunk, self.job.rule());
+    /// Lists of single points' members.
+    pub(super) fn lists_on_cpu(
+        &self,
+        points: &[u32],
+        rule: Rule,
+        report: &mut Report,
+    ) -> Result<Vec<Vec<(u64, u32)>>> {
+        self.on_cpu(report, || {
+            if scan::pays(points.len()) {
+                return Ok(scan::neighbors(self.job.lattice, points, rule));
+            }
+            Ok(self.cpu_index()?.lists_of(points, rule))
+        })
+    }
+
+    pub(super) fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
+        let load = || plan.load(self.job.lattice, chunk, self.scales.rule);
         report.time("plan", || self.workers.install(load))
     }
 
-    fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
+    pub(super) fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
         // Bindings that a variant does not read still need a few bytes.
         self.context.pool.acquire(if bytes == 0 { 16 } else { bytes }, STORAGE, what)
     }
 
-    fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {
+    pub(super) fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {
         Recorder::new(self.context, &resident.grid, &resident.scale)
     }
 
+    /// The radius of each neighbourhood, 0 where none is given.
+    fn radii(&self) -> [f32; MOST_ENDS] {
+        let mut out = [0.0; MOST_ENDS];
+        let radii = self.scales.radii();
+        out.iter_mut().zip(radii).for_each(|(out, radius)| *out = radius.unwrap_or(0.0) as f32);
+        out
+    }
+
+    /// Where neighbourhoods end, as the kernels read it. Limits beyond 32 bits are refused before they get here.
+    fn ends(&self) -> [u32; MOST_ENDS] {
+        let ends: Vec<u32> = match &self.scales.ends {
+            Ends::Counts(counts) => counts.clone(),
+            Ends::Limits(limits) => limits.iter().map(|l| u32::try_from(l.0).unwrap_or(u32::MAX)).collect(),
+            Ends::Optimal(range) => vec![range.least, range.most, range.step],
+        };
+        let mut out = [0; MOST_ENDS];
+        out.iter_mut().zip(ends).for_each(|(out, end)| *out = end);
+        out
+    }
+
     /// Packs a chunk's inputs into one staging buffer.
-    fn upload(
+    pub(super) fn upload(
         &self,
         loaded: &Loaded,
         core: Option<&[u32]>,
@@ -269,19 +313,20 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
         })?;
         report.add("pack", start.elapsed());
-        let (attributes, rule) = (&self.job.attributes, self.job.rule());
+        let (attributes, rule) = (&self.job.attributes, self.scales.rule);
         let share = |full: u16| 1.0 / f32::from(full.max(1));
         Ok(Resident {
-            grid: grid(loaded, rows as u32, rule),
+            grid: Grid { ends: self.ends(), ..grid(loaded, rows as u32, rule) },
             scale: Scale {
                 quantum: self.job.lattice.frame.quantum() as f32,
                 rgb: share(attributes.rgb_full),
                 nir: share(attributes.nir_full),
-                radius: rule.radius.unwrap_or(0.0) as f32,
-                stride: rows as u32,
                 pad0: 0,
+                rows: rows as u32,
+                stride: (rows * self.scales.len()) as u32,
                 pad1: 0,
                 pad2: 0,
+                radii: self.radii(),
             },
             points: points as u32,
             rows: rows as u32,
@@ -293,7 +338,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         })
     }
 
-    fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
+    pub(super) fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
         let (points, rows) = (u64::from(resident.points) * 12, u64::from(resident.points) * 4);
         recorder.copy(&resident.staging, 0, &resident.positions, 0, points);
         let mut offset = points;
@@ -307,7 +352,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Counting sort into the two-level grid.
-    fn record_index(&self, recorder: &mut Recorder<'_>, resident: &Resident) -> Result<Index> {
+    pub(super) fn record_index(&self, recorder: &mut Recorder<'_>, resident: &Resident) -> Result<Index> {
         let n = u64::from(resident.points);
         let cubes = u64::from(resident.grid.cube_count);
         // One more cell than there can be: the prefix sum's last value is the number of points.
@@ -366,28 +411,36 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(held)
     }
 
-    fn search_step(
+    pub(super) fn search_step(
         &self,
         recorder: &mut Recorder<'_>,
         search: Search,
         resident: &Resident,
         index: &Index,
-        output: &Buffer,
+        output: &[&Buffer],
         queries: u32,
     ) -> Result<Step> {
         let Index { sorted, cube_cuts, cube_bases, cell_starts, queue, .. } = index;
-        let buffers = [sorted, cube_cuts, cube_bases, cell_starts, &resident.row_of, output, queue];
-        let most = if self.context.device.software { QUERIES_SOFTWARE } else { QUERIES };
-        recorder.step(&Kernel::Search(search), &buffers, queries, most)
+        let mut buffers = vec![sorted, cube_cuts, cube_bases, cell_starts, &resident.row_of];
+        // What is written, the queue, and where to write.
+        buffers.extend(output.first());
+        buffers.push(queue);
+        buffers.extend(output.get(1));
+        recorder.step(&Kernel::Search(search), &buffers, queries, self.most_queries())
+    }
+
+    /// Queries of one dispatch.
+    pub(super) fn most_queries(&self) -> u32 {
+        if self.context.device.software { QUERIES_SOFTWARE } else { QUERIES }
     }
 
     /// Runs the wide kernel over the queries that the narrow one left; the rows that remain for the CPU.
-    fn second_search(
+    pub(super) fn second_search(
         &self,
         search: Search,
         resident: &Resident,
         index: &Index,
-        output: &Buffer,
+        output: &[&Buffer],
         wide: u32,
         report: &mut Report,
     ) -> Result<Vec<u32>> {
@@ -419,26 +472,29 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         recorder: &mut Recorder<'_>,
         rows: &[u32],
         core: Option<&[u32]>,
-        rule: Rule,
         needs: Needs,
+        resident: &Resident,
         records: &Buffer,
         report: &mut Report,
     ) -> Result<Vec<Buffer>> {
         let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
+        let scales = self.scales;
         let words = needs.record_words();
-        let mut made = Vec::with_capacity(rows.len() * words as usize);
+        let mut made = Vec::with_capacity(rows.len() * scales.len() * words as usize);
         if scan::pays(points.len()) {
-            let found = self.on_cpu(report, || Ok(scan::moments(self.job.lattice, &points, rule)))?;
+            let found = self.on_cpu(report, || Ok(scan::moments(self.job.lattice, &points, scales)))?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
-            let found = self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&points, rule)))?;
-            let rows = (0..points.len()).map(|at| &found.row(at)[0]);
+            let found = self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&points, scales)))?;
+            let rows = (0..points.len()).flat_map(|at| found.row(at));
             rows.for_each(|moments| layout::push_record(moments, needs, &mut made));
         }
+        let of_scale = |row: u32| (0..scales.len() as u32).map(move |scale| scale * resident.rows + row);
+        let rows: Vec<u32> = rows.iter().copied().flat_map(of_scale).collect();
         let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
         let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;
         let queue = &self.context.device.queue;
-        queue.write_buffer(&targets, 0, bytemuck::cast_slice(rows));
+        queue.write_buffer(&targets, 0, bytemuck::cast_slice(&rows));
         queue.write_buffer(&made_on_device, 0, bytemuck::cast_slice(&made));
         let kernel = Kernel::Place { record_words: words };
         let step =
@@ -448,7 +504,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Does stragglers' work on the host.
-    fn on_cpu<T: Send>(&self, report: &mut Report, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    pub(super) fn on_cpu<T: Send>(
+        &self,
+        report: &mut Report,
+        work: impl FnOnce() -> Result<T> + Send,
+    ) -> Result<T> {
         let start = Instant::now();
         let out = self.workers.install(work);
         report.add("stragglers on the cpu", start.elapsed());
@@ -456,7 +516,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// The CPU's index, built when it is first asked for.
-    fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
+    pub(super) fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
@@ -464,7 +524,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(self.index.get_or_init(|| made))
     }
 
-    fn submit(
+    pub(super) fn submit(
         &self,
         recorder: Recorder<'_>,
         back: Option<(&Buffer, u64)>,
@@ -474,7 +534,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Waits for a readback's `used` bytes, then takes them and the time stamps behind them.
-    fn read<T: Send>(
+    pub(super) fn read<T: Send>(
         &self,
         back: &Buffer,
         used: u64,
@@ -501,25 +561,30 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(out)
     }
 
-    /// Copies a chunk's columns, flags first, to the points' places in the cloud.
-    fn scatter(&self, bytes: &[u8], rows: usize, core: Option<&[u32]>, out: &mut RawColumns) {
-        let column = |c: usize| &bytes[4 * c * rows..4 * (c + 1) * rows];
-        match core {
-            None => {
-                bytemuck::cast_slice_mut(&mut out.flags).copy_from_slice(column(0));
-                out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
-                    bytemuck::cast_slice_mut(values).copy_from_slice(column(c + 1));
-                });
-            }
-            Some(core) => {
-                for (point, flags) in core.iter().zip(column(0).chunks_exact(4)) {
-                    out.flags[*point as usize] = word(flags);
+    /// Copies a chunk's columns, flags first, to the points' places in the cloud. Of each column the values of one
+    /// neighbourhood follow those of the other.
+    pub(super) fn scatter(&self, bytes: &[u8], rows: usize, core: Option<&[u32]>, out: &mut [RawColumns]) {
+        let scales = out.len();
+        for (scale, out) in out.iter_mut().enumerate() {
+            let column =
+                |c: usize| &bytes[4 * (c * scales + scale) * rows..4 * (c * scales + scale + 1) * rows];
+            match core {
+                None => {
+                    bytemuck::cast_slice_mut(&mut out.flags).copy_from_slice(column(0));
+                    out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
+                        bytemuck::cast_slice_mut(values).copy_from_slice(column(c + 1));
+                    });
                 }
-                out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
-                    for (point, value) in core.iter().zip(column(c + 1).chunks_exact(4)) {
-                        values[*point as usize] = f32::from_bits(word(value));
+                Some(core) => {
+                    for (point, flags) in core.iter().zip(column(0).chunks_exact(4)) {
+                        out.flags[*point as usize] = word(flags);
                     }
-                });
+                    out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
+                        for (point, value) in core.iter().zip(column(c + 1).chunks_exact(4)) {
+                            values[*point as usize] = f32::from_bits(word(value));
+                        }
+                    });
+                }
             }
         }
     }
@@ -532,19 +597,21 @@ fn gpu_stage(stage: &'static str) -> &'static str {
         "search" => "gpu search",
         "search wide" => "gpu search wide",
         "features" => "gpu features",
+        "lists" => "gpu lists",
+        "walk" => "gpu walk",
         _ => "gpu stragglers",
     }
 }
 
-fn word(bytes: &[u8]) -> u32 {
+pub(super) fn word(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
-fn counters(bytes: &[u8]) -> [u32; 2] {
+pub(super) fn counters(bytes: &[u8]) -> [u32; 2] {
     [word(bytes), word(&bytes[4..])]
 }
 
-fn cloud_index(core: Option<&[u32]>, row: u32) -> u32 {
+pub(super) fn cloud_index(core: Option<&[u32]>, row: u32) -> u32 {
     core.map_or(row, |core| core[row as usize])
 }
 
@@ -597,5 +664,6 @@ fn grid(loaded: &Loaded, rows: u32, rule: Rule) -> Grid {
         slack: 2.0 + edge / 1_048_576.0,
         // `Search::first` refuses limits that do not fit where they matter.
         limit: rule.limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        ends: [0; MOST_ENDS],
     }
 }

@@ -2,9 +2,11 @@
 
 use super::MAX_KERNEL_K;
 use super::layout::{Grid, RECORD_WORDS, Scale};
+use super::payload::Payload;
 use super::shader::{self, Text};
-use crate::features::{Feature, FeatureSet, Input};
+use crate::features::{Feature, FeatureSet, Input, LEAST_REACH, Members, RIDGE};
 use crate::neighborhood::Rule;
+use crate::scales::Ends;
 
 /// One compute pipeline's worth of shader.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,8 +18,19 @@ pub(crate) enum Kernel {
     ScanAdd,
     Scatter,
     Search(Search),
+    /// Sorts the lists that a search filled.
+    Sort,
+    Walk(Walk),
+    /// The last member of each neighbourhood.
+    Last {
+        record_words: u32,
+        /// Members of a neighbourhood that its number cuts; others end nothing.
+        wanted: u32,
+    },
     Evaluate(Evaluate),
-    Place { record_words: u32 },
+    Place {
+        record_words: u32,
+    },
 }
 
 /// A variant of the neighbour search.
@@ -51,12 +64,44 @@ pub(crate) enum Reach {
 pub(crate) enum Output {
     /// Sorted squared distances and indices.
     Lists,
-    /// One record of sums.
-    Records(Needs),
+    /// A record of sums for each of so many neighbourhoods; several only within radii.
+    Records(Needs, u32),
+    /// How many members there are.
+    Counts,
+    /// The members' indices, in any order.
+    Fill,
+}
+
+/// A variant of the kernel that turns sorted lists into records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Walk {
+    pub(crate) needs: Needs,
+    pub(crate) ends: WalkEnds,
+}
+
+/// Where neighbourhoods end in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum WalkEnds {
+    /// So many of them, after a number of members each.
+    Counts(u32),
+    /// So many of them, at a squared distance each.
+    Limits(u32),
+    /// Where the eigenentropy is least.
+    Optimal,
+}
+
+impl WalkEnds {
+    pub(crate) fn of(ends: &Ends) -> Self {
+        match ends {
+            Ends::Counts(counts) => Self::Counts(counts.len() as u32),
+            Ends::Limits(limits) => Self::Limits(limits.len() as u32),
+            Ends::Optimal(_) => Self::Optimal,
+        }
+    }
 }
 
 /// Parts of a record that cost time and not every feature needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Needs {
     pub(crate) distance_sum: bool,
     pub(crate) plane: bool,
@@ -87,12 +132,14 @@ pub(crate) struct Evaluate {
     pub(crate) features: Vec<Feature>,
     pub(crate) needs: Needs,
     pub(crate) color: bool,
+    /// What is needed of every single member.
+    pub(crate) members: Members,
 }
 
 impl Evaluate {
     pub(crate) fn of(set: &FeatureSet) -> Self {
         let color = set.needs(Input::Rgb) || set.needs(Input::Nir);
-        Self { features: set.iter().collect(), needs: Needs::of(set), color }
+        Self { features: set.iter().collect(), needs: Needs::of(set), color, members: set.members() }
     }
 }
 
@@ -120,6 +167,9 @@ impl Kernel {
             Self::ScanAdd => "scan_add",
             Self::Scatter => "scatter",
             Self::Search(_) => "search",
+            Self::Sort => "sort",
+            Self::Walk(_) => "walk",
+            Self::Last { .. } => "last",
             Self::Evaluate(_) => "evaluate",
             Self::Place { .. } => "place",
         }
@@ -134,7 +184,16 @@ impl Kernel {
             Self::Scan => &[Batch, ReadWrite, ReadWrite],
             Self::ScanAdd => &[Batch, ReadWrite, Read],
             Self::Scatter => &[Batch, Read, Read, Read, ReadWrite],
+            Self::Search(Search { output: Output::Fill, .. }) => {
+                &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite, Read]
+            }
             Self::Search(_) => &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
+            Self::Sort => &[Batch, Read, Read, Read, ReadWrite],
+            Self::Walk(_) => &[GRID, Batch, Read, Read, Read, Read, ReadWrite],
+            Self::Last { .. } => &[Batch, Read, Read, Read, Read, Read, ReadWrite],
+            Self::Evaluate(Evaluate { members, .. }) if members.any() => {
+                &[SCALE, Batch, Read, Read, ReadWrite, Read, Read, Read, Read, Read]
+            }
             Self::Evaluate(_) => &[SCALE, Batch, Read, Read, ReadWrite],
             Self::Place { .. } => &[Batch, Read, Read, ReadWrite],
         }
@@ -152,7 +211,7 @@ impl Kernel {
         match self {
             // Eight ranges an invocation are 4 KiB of the 16 KiB that WebGPU grants a workgroup.
             Self::Search(_) => 64,
-            Self::Evaluate(_) => 64,
+            Self::Evaluate(_) | Self::Walk(_) | Self::Sort => 64,
             _ => 256,
         }
     }
@@ -168,6 +227,11 @@ impl Kernel {
             Self::ScanAdd => text.add(shader::SCAN_ADD),
             Self::Scatter => text.add(shader::SCATTER),
             Self::Search(search) => search.write(&mut text),
+            Self::Sort => text.add(shader::SORT),
+            Self::Walk(walk) => walk.write(&mut text),
+            Self::Last { record_words, wanted } => {
+                text.constant("RECORD_WORDS", *record_words).constant("WANTED", *wanted).add(shader::LAST)
+            }
             Self::Evaluate(evaluate) => evaluate.write(&mut text),
             Self::Place { record_words } => text.constant("RECORD_WORDS", *record_words).add(shader::PLACE),
         };
@@ -202,16 +266,42 @@ impl Search {
         text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });
         match self.output {
             Output::Lists => text.when("LISTS", true),
-            Output::Records(needs) => {
+            Output::Counts => text.when("COUNTS", true),
+            Output::Fill => text.when("FILL", true),
+            Output::Records(needs, scales) => {
+                text.constant("SCALES", scales).when("SHELLS", scales > 1);
                 // A list of 128 and a narrow distance keep sums in 32 bits; a ball has any number of members.
-                let wide = self.wide || self.rule == Reach::Within;
-                text.add(if wide { shader::SQUARES_WIDE } else { shader::SQUARES_NARROW });
-                text.when("PLANE", needs.plane).when("DISTANCE_SUM", needs.distance_sum);
-                text.when("EXTENT", needs.extent);
-                text.constant("RECORD_WORDS", needs.record_words()).add(shader::RECORD)
+                needs.write_sums(text, self.wide || self.rule == Reach::Within);
+                text.add(if scales > 1 { shader::MERGE } else { "" })
             }
         };
         text.add(shader::SEARCH)
+    }
+}
+
+impl Needs {
+    /// The functions that sum members up and write a record.
+    fn write_sums(self, text: &mut Text, wide: bool) {
+        text.when("PLANE", self.plane).when("DISTANCE_SUM", self.distance_sum);
+        text.when("EXTENT", self.extent).constant("RECORD_WORDS", self.record_words());
+        text.add(if wide { shader::SQUARES_WIDE } else { shader::SQUARES_NARROW });
+        text.add(shader::SUMS).add(shader::RECORD);
+    }
+}
+
+impl Walk {
+    fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
+        let scales = match self.ends {
+            WalkEnds::Counts(n) | WalkEnds::Limits(n) => n,
+            WalkEnds::Optimal => 1,
+        };
+        text.constant("SCALES", scales);
+        text.when("COUNTS", matches!(self.ends, WalkEnds::Counts(_)));
+        text.when("LIMITS", matches!(self.ends, WalkEnds::Limits(_)));
+        text.when("OPTIMAL", self.ends == WalkEnds::Optimal);
+        text.add(shader::EXACT);
+        self.needs.write_sums(text, true);
+        text.add(shader::EIGEN).add(shader::WALK)
     }
 }
 
@@ -221,10 +311,30 @@ impl Evaluate {
         text.constant("RECORD_WORDS", self.needs.record_words());
         let columns = self.features.iter().enumerate().map(|(i, feature)| {
             let (column, name) = (i + 1, feature.name());
-            format!("    columns[{column}u * scale.stride + row] = bitcast<u32>(feature_{name}(s));\n")
+            format!("    columns[{column}u * scale.stride + record] = bitcast<u32>(feature_{name}(s));\n")
         });
         text.columns(columns.collect());
-        text.add(shader::EIGEN).add(shader::FEATURES).add(shader::EVALUATE)
+        text.float("LEAST_REACH", LEAST_REACH as f32);
+        text.add(shader::EIGEN).add(shader::FEATURES).add(shader::EVALUATE);
+        if self.members.any() {
+            self.write_members(text);
+        }
+        text
+    }
+
+    fn write_members(&self, text: &mut Text) {
+        let payload = Payload::of(self.members);
+        let (names, words) = payload.parts();
+        for name in names {
+            text.when(name, true);
+        }
+        for (name, word) in words {
+            text.constant(name, word);
+        }
+        text.when("MEMBERS", true).when("PAYLOAD", payload.words() > 0);
+        text.constant("PAYLOAD_WORDS", payload.words().max(1));
+        text.float("RIDGE", RIDGE as f32);
+        text.add(shader::EXACT).add(shader::MEMBERS);
     }
 }
 

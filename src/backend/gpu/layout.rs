@@ -4,6 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::kernel::Needs;
 use crate::moments::Moments;
+use crate::scales::MOST_ENDS;
 
 /// `Grid` of prelude.wgsl.
 #[repr(C)]
@@ -21,6 +22,7 @@ pub(crate) struct Grid {
     pub(crate) rows: u32,
     pub(crate) slack: f32,
     pub(crate) limit: u32,
+    pub(crate) ends: [u32; MOST_ENDS],
 }
 
 /// `Batch` of prelude.wgsl.
@@ -40,11 +42,12 @@ pub(crate) struct Scale {
     pub(crate) quantum: f32,
     pub(crate) rgb: f32,
     pub(crate) nir: f32,
-    pub(crate) radius: f32,
-    pub(crate) stride: u32,
     pub(crate) pad0: u32,
+    pub(crate) rows: u32,
+    pub(crate) stride: u32,
     pub(crate) pad1: u32,
     pub(crate) pad2: u32,
+    pub(crate) radii: [f32; MOST_ENDS],
 }
 
 /// Words of a record without optional parts. Six more hold the scatter without the query, then two the extents.

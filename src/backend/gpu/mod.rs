@@ -4,6 +4,8 @@ mod chunk;
 mod device;
 mod kernel;
 mod layout;
+mod lists;
+mod payload;
 mod pipeline;
 mod pool;
 mod readback;
@@ -13,21 +15,26 @@ mod shader;
 mod shader_tests;
 mod upload;
 
+use rayon::prelude::*;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::chunk::Runner;
 use self::device::Device;
 pub use self::device::{AdapterInfo, adapters};
+use self::lists::Use;
+use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
-use super::cpu::CpuIndex;
-use super::{Job, Strategy};
+use super::cpu::{Cpu, CpuIndex};
+use super::{Job, Known, Strategy};
+use crate::cloud::dist_sq;
 use crate::columns::RawColumns;
 use crate::error::{Error, Result};
 use crate::features::{FeatureSet, Input};
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::Plan;
 use crate::report::Report;
+use crate::scales::{Ends, Scales};
 
 /// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
 pub(crate) const MAX_KERNEL_K: usize = 128;
@@ -127,6 +134,7 @@ impl Gpu {
     fn run<T: Send>(
         &self,
         job: &Job<'_>,
+        scales: &Scales,
         bytes_per_point: u64,
         report: &mut Report,
         mut each: impl FnMut(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Send,
@@ -140,11 +148,11 @@ impl Gpu {
             let mut core = self.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();
-                let cut = || Plan::new(job.lattice, job.rule(), capacity, core);
+                let cut = || Plan::new(job.lattice, scales.rule, capacity, core);
                 let plan = attempt.time("plan", || self.workers.install(cut));
                 attempt.chunks = plan.chunks().len();
                 let index = OnceLock::new();
-                let runner = Runner::new(&self.context, &self.workers, job, &index);
+                let runner = Runner::new(&self.context, &self.workers, job, &index, scales);
                 match each(&runner, &plan, &mut attempt) {
                     Err(Error::GpuOutOfMemory { bytes, what }) => {
                         tracing::warn!(bytes, what, capacity, "GPU out of memory, halving the chunks");
@@ -166,14 +174,89 @@ impl Gpu {
 
 impl Strategy for Gpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
+        let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
+        let columns = self.features_of_records(job, set, &scales, report)?;
+        Ok(columns.into_iter().next().unwrap_or_default())
+    }
+
+    fn features_of_members(
+        &self,
+        job: &Job<'_>,
+        set: &FeatureSet,
+        scales: &Scales,
+        known: &Known,
+        report: &mut Report,
+    ) -> Result<Vec<RawColumns>> {
+        if matches!(scales.ends, Ends::Limits(_)) && !set.members().any() {
+            return self.features_of_records(job, set, scales, report);
+        }
+        if let Some(reason) = beyond_kernels(scales.rule) {
+            report.fallback = Some(reason);
+            return self.workers.install(|| Cpu.features_of_members(job, set, scales, known, report));
+        }
         let kernel = kernel::Evaluate::of(set);
-        let rule = set.needs(Input::Xyz).then(|| job.rule());
+        let columns = scales.len() * (set.len() + 1).max(kernel.needs.record_words() as usize);
+        let payload = Payload::of(kernel.members).words() as usize;
+        let widest = 4 * columns.max(list_words(scales)).max(payload).max(4) as u64;
+        self.run(job, scales, widest, report, |runner, plan, report| {
+            let mut out = empty_columns(job, set, scales);
+            for chunk in plan.chunks() {
+                let purpose = Use::Columns { kernel: &kernel, set, known, out: &mut out };
+                runner.with_lists(plan, chunk, purpose, report)?;
+            }
+            Ok(out)
+        })
+    }
+
+    fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
+        let mut out = vec![(u64::MAX, u32::MAX); job.lattice.len()];
+        if matches!(scales.ends, Ends::Limits(_)) {
+            return Ok(out);
+        }
+        if let Some(reason) = beyond_kernels(scales.rule) {
+            report.fallback = Some(reason);
+            return self.workers.install(|| Cpu.last_members(job, scales, report));
+        }
+        let widest = 4 * list_words(scales).max(kernel::Needs::default().record_words() as usize) as u64;
+        self.run(job, scales, widest, report, |runner, plan, report| {
+            for chunk in plan.chunks() {
+                runner.with_lists(plan, chunk, Use::Last { out: &mut out }, report)?;
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
+        let n = job.lattice.len();
+        let scales = Scales::one(job.neighborhood, n, &job.lattice.frame);
+        match scales.ends {
+            Ends::Counts(_) => self.nearest(job, &scales, report),
+            Ends::Limits(_) => self.within_radius(job, &scales, report),
+            Ends::Optimal(_) => {
+                report.fallback = Some("the CPU found the lists of the optimal neighbourhoods".to_owned());
+                self.workers.install(|| Cpu.neighbors(job, report))
+            }
+        }
+    }
+}
+
+impl Gpu {
+    /// Features that need no more than a neighbourhood's sums: one neighbourhood, or several radii.
+    fn features_of_records(
+        &self,
+        job: &Job<'_>,
+        set: &FeatureSet,
+        scales: &Scales,
+        report: &mut Report,
+    ) -> Result<Vec<RawColumns>> {
+        let kernel = kernel::Evaluate::of(set);
+        let rule = set.needs(Input::Xyz).then_some(scales.rule);
         report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
         // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
-        let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
-        let n = job.lattice.len();
-        self.run(job, widest, report, |runner, plan, report| {
-            let mut out = RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
+        let widest = scales.len() as u64 * (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
+        self.run(job, scales, widest, report, |runner, plan, report| {
+            let mut out = empty_columns(job, set, scales);
             for chunk in plan.chunks() {
                 runner.features(plan, chunk, &kernel, rule, &mut out, report)?;
             }
@@ -181,16 +264,13 @@ impl Strategy for Gpu {
         })
     }
 
-    fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
+    /// Lists that a number cuts.
+    fn nearest(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Neighbors> {
         let n = job.lattice.len();
-        let rule = job.rule();
-        if !rule.cuts {
-            return Err(Error::NotOnGpu("lists of all neighbours within a radius, whose lengths differ"));
-        }
-        report.fallback = beyond_kernels(rule).or(report.fallback.take());
-        let k = rule.k;
+        let Rule { k, limit, .. } = scales.rule;
+        report.fallback = beyond_kernels(scales.rule).or(report.fallback.take());
         let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
-        self.run(job, widest, report, |runner, plan, report| {
+        self.run(job, scales, widest, report, |runner, plan, report| {
             let mut out = Neighbors {
                 offsets: (0..=n).map(|i| i * k).collect(),
                 indices: vec![0; n * k],
@@ -199,12 +279,48 @@ impl Strategy for Gpu {
             for chunk in plan.chunks() {
                 runner.neighbors(plan, chunk, k, &mut out, report)?;
             }
-            Ok(match rule.limit {
+            Ok(match limit {
                 Some(limit) => within(&out, limit),
                 None => out,
             })
         })
     }
+
+    /// Lists that a radius ends.
+    fn within_radius(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Neighbors> {
+        let lists = self.run(job, scales, 16, report, |runner, plan, report| {
+            let mut out = vec![Vec::new(); job.lattice.len()];
+            for chunk in plan.chunks() {
+                runner.with_lists(plan, chunk, Use::Lists { out: &mut out }, report)?;
+            }
+            Ok(out)
+        })?;
+        let points = &job.lattice.points;
+        let mut offsets = vec![0];
+        offsets.extend(lists.iter().scan(0, |end, list| {
+            *end += list.len();
+            Some(*end)
+        }));
+        let distances = |(query, list): (&[i32; 3], &Vec<u32>)| {
+            list.iter().map(|&member| dist_sq(*query, points[member as usize])).collect::<Vec<_>>()
+        };
+        let dist_sq = points.par_iter().zip(&lists).flat_map_iter(distances).collect();
+        Ok(Neighbors { offsets, indices: lists.concat(), dist_sq })
+    }
+}
+
+/// Words of a point's list on the device, where a number cuts it: distances and indices.
+fn list_words(scales: &Scales) -> usize {
+    match scales.ends {
+        Ends::Limits(_) => 4,
+        _ => 2 * scales.rule.k,
+    }
+}
+
+fn empty_columns(job: &Job<'_>, set: &FeatureSet, scales: &Scales) -> Vec<RawColumns> {
+    let n = job.lattice.len();
+    let one = || RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
+    (0..scales.len()).map(|_| one()).collect()
 }
 
 /// Why the CPU finds all neighbours, if it does.

@@ -13,7 +13,7 @@ fn patience(device: &Device) -> Duration {
 }
 
 /// Waits for everything submitted so far.
-fn wait(device: &Device, stage: &'static str) -> Result<()> {
+pub(crate) fn wait(device: &Device, stage: &'static str) -> Result<()> {
     let timeout = patience(device);
     let polled = device.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(timeout) });
     device.alive()?;

@@ -1,5 +1,6 @@
 //! Recording one submission: dispatches, copies, uniform blocks and time stamps.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Context;
@@ -73,6 +74,17 @@ impl<'c> Recorder<'c> {
         items: u32,
         most: u32,
     ) -> Result<Step> {
+        self.step_over(kernel, buffers, 0..items, most)
+    }
+
+    /// A dispatch over some items, in batches of at most `most` items.
+    pub(crate) fn step_over(
+        &mut self,
+        kernel: &Kernel,
+        buffers: &[&Buffer],
+        items: Range<u32>,
+        most: u32,
+    ) -> Result<Step> {
         let pipeline = self.context.pipelines.get(&self.context.device, kernel)?;
         let mut storage = buffers.iter();
         let uniform = |offset: u64, size: u64| {
@@ -110,11 +122,12 @@ impl<'c> Recorder<'c> {
         // Batches end at whole workgroups, and there are never more than fit beside each other.
         let per_group = kernel.items_per_group();
         let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
-        let most = most.max(items.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);
+        let count = items.end.saturating_sub(items.start);
+        let most = most.max(count.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);
         let mut batches = Vec::new();
-        let mut first = 0;
-        while first < items {
-            let end = first.saturating_add(most).min(items);
+        let mut first = items.start;
+        while first < items.end {
+            let end = first.saturating_add(most).min(items.end);
             let groups = (end - first).div_ceil(per_group);
             let width = groups.min(FOLD);
             let offset = self.block(&Batch { first, end, width, pad: 0 })?;

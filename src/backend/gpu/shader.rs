@@ -24,6 +24,12 @@ pub(crate) const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
 pub(crate) const EIGEN: &str = include_str!("../../../shaders/eigen.wgsl");
 pub(crate) const FEATURES: &str = include_str!("../../../shaders/features.wgsl");
 pub(crate) const EVALUATE: &str = include_str!("../../../shaders/evaluate.wgsl");
+pub(crate) const SUMS: &str = include_str!("../../../shaders/sums.wgsl");
+pub(crate) const MERGE: &str = include_str!("../../../shaders/merge.wgsl");
+pub(crate) const SORT: &str = include_str!("../../../shaders/sort.wgsl");
+pub(crate) const WALK: &str = include_str!("../../../shaders/walk.wgsl");
+pub(crate) const LAST: &str = include_str!("../../../shaders/last.wgsl");
+pub(crate) const MEMBERS: &str = include_str!("../../../shaders/members.wgsl");
 pub(crate) const PLACE: &str = include_str!("../../../shaders/place.wgsl");
 const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
 const CANDIDATES: &str = include_str!("../../../shaders/candidates.wgsl");
@@ -77,15 +83,23 @@ impl Text {
             .constant("FLAG_FEW", Flags::FEW.0)
             .constant("FLAG_IDENTICAL", Flags::IDENTICAL.0)
             .constant("FLAG_COLLINEAR", Flags::COLLINEAR.0)
-            .constant("FLAG_NO_PLANE", Flags::NO_PLANE.0);
-        // Writing to a String cannot fail.
-        let _ = writeln!(text.header, "const REACH_FACTOR: f32 = {REACH_FACTOR:?};");
+            .constant("FLAG_NO_PLANE", Flags::NO_PLANE.0)
+            .constant("FLAG_UNDER_SIX", Flags::UNDER_SIX.0)
+            .constant("FLAG_DARK_AROUND", Flags::DARK_AROUND.0)
+            .constant("FLAG_ALONE", Flags::ALONE.0)
+            .float("REACH_FACTOR", REACH_FACTOR);
         text.add(PRELUDE);
         text
     }
 
     pub(crate) fn constant(&mut self, name: &str, value: u32) -> &mut Self {
+        // Writing to a String cannot fail.
         let _ = writeln!(self.header, "const {name}: u32 = {value}u;");
+        self
+    }
+
+    pub(crate) fn float(&mut self, name: &str, value: f32) -> &mut Self {
+        let _ = writeln!(self.header, "const {name}: f32 = {value:?};");
         self
     }
 
@@ -160,12 +174,6 @@ impl Text {
 
     /// The list of nearest distances: `s0 <= s1 <= ..`, one named scalar a slot.
     fn write_list(&self, what: &str, out: &mut String) {
-        if what == "nearest" {
-            // The query itself stands in the first slot.
-            let nearest = if self.k > 1 { "select(dist_to_u32(s1), 0u, count < 2u)" } else { "0u" };
-            let _ = writeln!(out, "let nearest_sq = {nearest};");
-            return;
-        }
         for j in (0..self.k).rev() {
             let _ = match what {
                 "declare" => writeln!(out, "var s{j} = FAR;"),

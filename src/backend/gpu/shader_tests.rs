@@ -6,7 +6,7 @@ use naga::back::{hlsl, msl, spv, wgsl};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::device::Device;
-use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Reach, Search, UNIFORMS};
+use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Reach, Search, UNIFORMS, Walk, WalkEnds};
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
 use crate::features::{Feature, FeatureSet};
@@ -21,6 +21,8 @@ fn kernels() -> Vec<Kernel> {
         Kernel::Scan,
         Kernel::ScanAdd,
         Kernel::Scatter,
+        Kernel::Sort,
+        Kernel::Last { record_words: 16, wanted: 20 },
         Kernel::Place { record_words: 16 },
         Kernel::Place { record_words: 24 },
     ];
@@ -30,13 +32,22 @@ fn kernels() -> Vec<Kernel> {
             let search =
                 |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, halo, output });
             kernels.push(search(Reach::Nearest, wide, Output::Lists));
+            if k == 1 {
+                kernels.push(search(Reach::Within, false, Output::Counts));
+                kernels.push(search(Reach::Within, false, Output::Fill));
+            }
             for bits in 0..8 {
                 let [plane, distance_sum, extent] = [1, 2, 4].map(|bit| bits & bit != 0);
-                let output = Output::Records(Needs { plane, distance_sum, extent });
+                let needs = Needs { plane, distance_sum, extent };
+                let output = Output::Records(needs, 1);
                 kernels.push(search(Reach::Nearest, wide, output));
                 kernels.push(search(Reach::NearestWithin, wide, output));
                 if k == 1 {
                     kernels.push(search(Reach::Within, false, output));
+                    kernels.push(search(Reach::Within, false, Output::Records(needs, 16)));
+                    let ends =
+                        [WalkEnds::Counts(1), WalkEnds::Counts(3), WalkEnds::Limits(2), WalkEnds::Optimal];
+                    kernels.extend(ends.map(|ends| Kernel::Walk(Walk { needs, ends })));
                 }
             }
         }
@@ -141,6 +152,7 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("rows", offset_of!(Grid, rows)),
                 ("slack", offset_of!(Grid, slack)),
                 ("limit", offset_of!(Grid, limit)),
+                ("ends", offset_of!(Grid, ends)),
             ],
         ),
         (
@@ -158,11 +170,12 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("quantum", offset_of!(Scale, quantum)),
                 ("rgb", offset_of!(Scale, rgb)),
                 ("nir", offset_of!(Scale, nir)),
-                ("radius", offset_of!(Scale, radius)),
-                ("stride", offset_of!(Scale, stride)),
                 ("_pad0", offset_of!(Scale, pad0)),
+                ("rows", offset_of!(Scale, rows)),
+                ("stride", offset_of!(Scale, stride)),
                 ("_pad1", offset_of!(Scale, pad1)),
                 ("_pad2", offset_of!(Scale, pad2)),
+                ("radii", offset_of!(Scale, radii)),
             ],
         ),
     ];

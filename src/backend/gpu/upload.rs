@@ -38,11 +38,7 @@ pub(crate) fn colors(
     rows: usize,
     out: WriteOnly<'_, [u8]>,
 ) {
-    let at = |i: usize| -> [u32; 2] {
-        let [red, green, blue] = attributes.rgb.map_or([0; 3], |rgb| rgb.map(|c| u32::from(c[i])));
-        let nir = attributes.nir.map_or(0, |c| u32::from(c[i]));
-        [red | green << 16, blue | nir << 16]
-    };
+    let at = |i: usize| attributes.packed(i);
     match core {
         Some(core) => pack::<_, { 8 * TASK }>(workers, rows, |i| at(core[i] as usize), out),
         None => pack::<_, { 8 * TASK }>(workers, rows, at, out),

@@ -1,0 +1,181 @@
+//! The catalogue's formulas for the points of one site, in each of its neighbourhoods.
+
+use glam::DVec3;
+
+use super::index::Search;
+use crate::backend::{Job, Known, PointAttributes};
+use crate::features::{Around, Attributes, FeatureSet, Flags, Input, Members, Row, Shape, quadric};
+use crate::moments::Moments;
+use crate::scales::Scales;
+
+/// What is to be computed of every point.
+pub(super) struct Evaluator<'a> {
+    job: &'a Job<'a>,
+    scales: &'a Scales,
+    known: &'a Known,
+    radii: Vec<Option<f64>>,
+    rows: Vec<&'static Row>,
+    /// Columns that are the same at all points of a site, and the others.
+    shared: Vec<usize>,
+    own: Vec<usize>,
+    members: Members,
+    with_plane: bool,
+}
+
+/// One value: of which neighbourhood, of which point, of which column (`None`: the flags), and its bits.
+pub(crate) type Value = (usize, u32, Option<usize>, u32);
+
+impl<'a> Evaluator<'a> {
+    pub(super) fn new(job: &'a Job<'a>, set: &FeatureSet, scales: &'a Scales, known: &'a Known) -> Self {
+        let rows: Vec<&Row> = set.iter().map(|f| f.row()).collect();
+        let of_site = |column: &usize| {
+            let row = rows[*column];
+            row.inputs == [Input::Xyz] && !Members::of_feature(row.feature).second_order()
+        };
+        let (shared, own) = (0..rows.len()).partition(of_site);
+        Self {
+            radii: scales.radii(),
+            members: set.members(),
+            with_plane: set.needs_plane(),
+            job,
+            scales,
+            known,
+            rows,
+            shared,
+            own,
+        }
+    }
+
+    /// Computes the given points of a site.
+    pub(super) fn site(
+        &self,
+        search: &mut Search<'_>,
+        site: u32,
+        points: &[u32],
+        mut put: impl FnMut(Value),
+    ) {
+        let mut lengths = std::mem::take(&mut search.lengths);
+        search.find(site, self.scales.rule);
+        let (found, offsets) = search.members();
+        self.scales.lengths(found, offsets, &mut lengths);
+        let quantum = self.job.lattice.frame.quantum();
+        for (scale, &length) in lengths.iter().enumerate() {
+            let (found, offsets) = (&found[..length], &offsets[..length]);
+            let moments = Moments::of(offsets);
+            let radius = self.radii[scale];
+            let mut shape = Shape::new(&moments, quantum, radius, Attributes::default(), self.with_plane);
+            let common = moments.flags | self.look_around(&mut shape, found, offsets);
+            for &column in &self.shared {
+                let value = ((self.rows[column].cpu)(&shape) as f32).to_bits();
+                points.iter().for_each(|&i| put((scale, i, Some(column), value)));
+            }
+            for &i in points {
+                let mut flags = common;
+                if !self.own.is_empty() {
+                    shape.attributes = self.job.attributes.at(i as usize);
+                    flags = flags | self.look_farther(&mut shape.around, i, found);
+                }
+                put((scale, i, None, flags.0));
+                for &column in &self.own {
+                    let value = ((self.rows[column].cpu)(&shape) as f32).to_bits();
+                    put((scale, i, Some(column), value));
+                }
+            }
+        }
+        search.lengths = lengths;
+    }
+
+    /// Sums over the members that are the same for all points of the site.
+    fn look_around(&self, shape: &mut Shape, found: &[(u64, u32)], offsets: &[[i64; 3]]) -> Flags {
+        let mut flags = Flags::default();
+        let quantum = shape.quantum;
+        if self.members.has(Members::PLANE_FIT) {
+            let [normal, mean] = shape.plane;
+            let distance =
+                |o: &[i64; 3]| (DVec3::from_array(o.map(|v| v as f64)) * quantum - mean).dot(normal).abs();
+            // The first member is at the query's place, which stands for the query.
+            let others = offsets.get(1..).unwrap_or_default();
+            shape.around.plane_mean = others.iter().map(distance).sum::<f64>() / others.len().max(1) as f64;
+        }
+        if self.members.has(Members::QUADRIC) {
+            let sigma = [shape.sigma(0), shape.sigma(1)];
+            shape.around.quadric = quadric(offsets, quantum, shape.sum / shape.n, sigma, shape.vectors);
+            if offsets.len() < 6 {
+                flags = flags | Flags::UNDER_SIX;
+            }
+        }
+        if self.members.has(Members::CHANNELS) {
+            shape.around.channels = channels(&self.job.attributes, found);
+            if shape.around.channels[5][0].is_nan() {
+                flags = flags | Flags::DARK_AROUND;
+            }
+        }
+        flags
+    }
+
+    /// Sums over the members' own neighbourhoods.
+    fn look_farther(&self, around: &mut Around, i: u32, found: &[(u64, u32)]) -> Flags {
+        if !self.members.second_order() {
+            return Flags::default();
+        }
+        let known = self.known;
+        let quantum = self.job.lattice.frame.quantum();
+        let others = || found.iter().filter(|member| member.1 != i).map(|&(d, j)| (d, j as usize));
+        let count = others().count().max(1) as f64;
+        if self.members.has(Members::NORMALS) {
+            let normal = |j: usize| DVec3::from_array(known.normals[j].map(f64::from));
+            let own = normal(i as usize);
+            let with_normal = || others().map(|(_, j)| normal(j)).filter(|n| *n != DVec3::ZERO);
+            let sum: f64 = with_normal().map(|n| (1.0 - n.dot(own).abs()).max(0.0)).sum();
+            around.normal_variation = sum / with_normal().count().max(1) as f64;
+        }
+        if self.members.has(Members::REACH) {
+            let reach = |(d, j): (u64, usize)| ((d as f64).sqrt() * quantum).max(known.reach[j].into());
+            around.reach = others().map(reach).sum::<f64>() / count;
+        }
+        if self.members.has(Members::LRD) {
+            let sum: f64 = others().map(|(_, j)| f64::from(known.lrd[j])).sum();
+            around.lof = sum / count / f64::from(known.lrd[i as usize]);
+        }
+        if self.members.has(Members::LAST) {
+            let without_query = others().filter(|&(d, j)| (d, i) > known.last[j]).count();
+            around.one_sided = without_query as f64 / count;
+        }
+        let alone = others().next().is_none() && self.members.has(Members::REACH);
+        if alone { Flags::ALONE } else { Flags::default() }
+    }
+}
+
+/// Mean and standard deviation of the members' intensity, red, green, blue, near-infrared and ndvi. Sums of recorded
+/// numbers are exact.
+fn channels(attributes: &PointAttributes<'_>, found: &[(u64, u32)]) -> [[f64; 2]; 6] {
+    let [red, green, blue] = attributes.rgb.map_or([None; 3], |rgb| rgb.map(Some));
+    let recorded = |channel: Option<&[u16]>, full: u16| {
+        let Some(channel) = channel else { return [0.0; 2] };
+        let value = |&(_, j): &(u64, u32)| u128::from(channel[j as usize]);
+        let n = found.len() as u128;
+        let sum: u128 = found.iter().map(value).sum();
+        let squares: u128 = found.iter().map(|m| value(m).pow(2)).sum();
+        let scale = 1.0 / (n.max(1) as f64 * f64::from(full));
+        [sum as f64 * scale, ((n * squares - sum * sum) as f64).sqrt() * scale]
+    };
+    let ndvi = || {
+        let (red, nir) = red.zip(attributes.nir)?;
+        let value = |&(_, j): &(u64, u32)| {
+            let at = attributes.at(j as usize);
+            (red[j as usize] > 0 || nir[j as usize] > 0).then(|| (at.nir - at.red) / (at.nir + at.red))
+        };
+        let n = found.iter().filter_map(value).count() as f64;
+        let mean = found.iter().filter_map(value).sum::<f64>() / n;
+        let variance = found.iter().filter_map(value).map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+        Some([mean, variance.sqrt()])
+    };
+    [
+        recorded(attributes.intensity, 1),
+        recorded(red, attributes.rgb_full),
+        recorded(green, attributes.rgb_full),
+        recorded(blue, attributes.rgb_full),
+        recorded(attributes.nir, attributes.nir_full),
+        ndvi().unwrap_or([0.0; 2]),
+    ]
+}

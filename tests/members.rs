@@ -363,7 +363,7 @@ fn the_optimal_neighbourhood_has_the_least_entropy() {
                     FeatureSet::parse("optimal_k,optimal_radius,optimal_entropy,neighbor_count").unwrap();
                 let (columns, _) = engine.features(&cloud.borrow(), &set, rule).unwrap();
                 let get = |feature| columns.get(feature).unwrap();
-                for i in 0..cloud.len() {
+                for (i, list) in truth.iter().enumerate() {
                     let tried = (least..=most).step_by(step as usize).map(|k| k as usize);
                     let tried: Vec<usize> = tried.filter(|k| *k <= cloud.len()).collect();
                     let k = get(Feature::OptimalK)[i] as usize;
@@ -373,7 +373,7 @@ fn the_optimal_neighbourhood_has_the_least_entropy() {
                         continue;
                     }
                     assert!(tried.contains(&k), "{what}: {k}");
-                    let of = |k: usize| entropy(&cloud, i, &truth[i], k);
+                    let of = |k: usize| entropy(&cloud, i, list, k);
                     let best = tried.iter().map(|k| of(*k)).fold(f64::INFINITY, f64::min);
                     let allowed = if name == "cpu" { 1e-6 } else { 1e-4 };
                     let here = of(k);
@@ -381,7 +381,7 @@ fn the_optimal_neighbourhood_has_the_least_entropy() {
                     worst = worst.max(here - best);
                     let reported = f64::from(get(Feature::OptimalEntropy)[i]);
                     assert!((reported - here).abs() <= 1e-4, "{what}, point {i}: {reported} for {here}");
-                    let radius = (truth[i][k - 1].0 as f64).sqrt() * cloud.quantum;
+                    let radius = (list[k - 1].0 as f64).sqrt() * cloud.quantum;
                     let reported = f64::from(get(Feature::OptimalRadius)[i]);
                     assert!((reported - radius).abs() <= 5e-7 * radius, "{what}, point {i}");
                 }

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::conventions::Conventions;
 use crate::features::{Feature, FeatureSet, Flags};
 use crate::options::Fill;
 
@@ -22,15 +23,16 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags.
-    pub(crate) fn from_raw(set: &FeatureSet, raw: RawColumns) -> Self {
+    /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags. What `conventions` redefine
+    /// has other rules, which were followed before.
+    pub(crate) fn from_raw(set: &FeatureSet, raw: RawColumns, conventions: &Conventions) -> Self {
         let RawColumns { values, flags } = raw;
         let columns = set
             .iter()
             .zip(values)
             .map(|(feature, mut values)| {
                 let rules = feature.row().rules;
-                if !rules.is_empty() {
+                if !rules.is_empty() && !conventions.redefines(feature) {
                     values.par_iter_mut().zip(&flags).with_min_len(1 << 14).for_each(|(value, &flags)| {
                         if flags != 0
                             && let Some(rule) = rules.iter().find(|r| Flags(flags).intersects(r.0))

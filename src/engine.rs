@@ -11,6 +11,7 @@ use crate::backend::{Job, PointAttributes, Strategy};
 use crate::cloud::{Lattice, PointCloud};
 use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
+use crate::conventions;
 use crate::error::{Error, Result};
 use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
@@ -134,12 +135,22 @@ impl Engine {
         cloud.validate()?;
         options.validate()?;
         let (attributes, color) = attributes(cloud, set)?;
-        let report = Report { features: set.iter().collect(), color, ..Report::default() };
-        let computed = match options.orientation {
-            Orientation::Up => set.clone(),
-            Orientation::Viewpoint(_) => orient::with_normals(set),
+        let conventions = &options.conventions;
+        let (neighborhood, members) = conventions.neighborhood(neighborhood);
+        let report = Report {
+            features: set.iter().collect(),
+            conventions: conventions.name(),
+            redefined: set.iter().filter(|f| conventions.redefines(*f)).collect(),
+            members,
+            color,
+            ..Report::default()
         };
-        let (mut raw, report) =
+        let computed = conventions.with_bases(set);
+        let computed = match options.orientation {
+            Orientation::Up => computed,
+            Orientation::Viewpoint(_) => orient::with_normals(&computed),
+        };
+        let (mut raw, mut report) =
             self.run(cloud, attributes, neighborhood, report, |strategy, job, report| {
                 if job.lattice.len() == 0 {
                     return Ok(RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() });
@@ -152,9 +163,15 @@ impl Engine {
                 }
                 Ok(raw)
             })?;
-        // What was computed for orientation alone stands behind what was asked for.
+        if !report.redefined.is_empty() {
+            let start = Instant::now();
+            conventions::rewrite(conventions, set, &computed, &mut raw);
+            report.add("conventions", start.elapsed());
+            report.seconds += start.elapsed().as_secs_f64();
+        }
+        // What was computed for orientation and conventions alone stands behind what was asked for.
         raw.values.truncate(set.len());
-        Ok((Columns::from_raw(set, raw).fill(options.fill), report))
+        Ok((Columns::from_raw(set, raw, conventions).fill(options.fill), report))
     }
 
     /// Finds the neighbours of every point of `cloud`.

@@ -23,8 +23,8 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags. What `conventions` redefine
-    /// has other rules, which were followed before.
+    /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags. What
+    /// `conventions` redefine has other rules, which were followed before.
     pub(crate) fn from_raw(set: &FeatureSet, raw: RawColumns, conventions: &Conventions) -> Self {
         let RawColumns { values, flags } = raw;
         let columns = set

@@ -52,8 +52,8 @@ impl Options {
         self
     }
 
-    /// Sets how features are defined. Where [`KSemantics::ExcludeSelf`](crate::KSemantics::ExcludeSelf) is among them,
-    /// neighbourhoods have a member more than their `k` says.
+    /// Sets how features are defined. Where [`KSemantics::ExcludeSelf`](crate::KSemantics::ExcludeSelf) is
+    /// among them, neighbourhoods have a member more than their `k` says.
     #[must_use]
     pub fn conventions(mut self, conventions: Conventions) -> Self {
         self.conventions = conventions;

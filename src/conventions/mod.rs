@@ -76,18 +76,18 @@ pub enum Degenerate {
 pub enum LineNormal {
     /// NaN.
     Nan,
-    /// The most vertical of the directions across the line. Tools that give some direction leave the choice to their
-    /// eigen-solver's rounding.
+    /// The most vertical of the directions across the line. Tools that give some direction leave the choice
+    /// to their eigen-solver's rounding.
     MostVertical,
 }
 
 /// How features are defined: ours, or another tool's.
 ///
 /// A profile such as [`pgeof`](Self::pgeof) redefines the features that the tool has
-/// ([`redefined`](Self::redefined)); all others stay ours. Columns are rewritten on the host, in f64, from eigenvalues
-/// and vectors that the backend gives in f32, so that they agree with the tool's up to a few 1e-7 and whatever the
-/// tool's own arithmetic loses. Signs of normals, which most tools leave to their eigen-solver, and effects of
-/// coordinates held as f32 are not imitated. Flags stay as they are.
+/// ([`redefined`](Self::redefined)); all others stay ours. Columns are rewritten on the host, in f64, from
+/// eigenvalues and vectors that the backend gives in f32, so that they agree with the tool's up to a few 1e-7
+/// and whatever the tool's own arithmetic loses. Signs of normals, which most tools leave to their
+/// eigen-solver, and effects of coordinates held as f32 are not imitated. Flags stay as they are.
 ///
 /// Knobs may be changed one by one:
 ///
@@ -104,8 +104,9 @@ pub enum LineNormal {
 pub struct Conventions {
     /// Divisor of the covariance, whose eigenvalues are λj.
     pub cov_norm: CovNorm,
-    /// sj: what `linearity`, `planarity`, `sphericity`, `anisotropy`, `surface_variation` and `omnivariance` are made
-    /// of. `eigenvalue_*` and `eigenvalue_sum` are λj and Σ always, `length`, `surface` and `volume` of √λj.
+    /// sj: what `linearity`, `planarity`, `sphericity`, `anisotropy`, `surface_variation` and `omnivariance`
+    /// are made of. `eigenvalue_*` and `eigenvalue_sum` are λj and Σ always, `length`, `surface` and `volume`
+    /// of √λj.
     pub eigen_scale: EigenScale,
     /// What `surface_variation` divides s3 by the sum of.
     pub variation_sum: EigenScale,
@@ -115,7 +116,8 @@ pub struct Conventions {
     pub verticality: Verticality,
     /// What `eigenentropy` is.
     pub entropy: Entropy,
-    /// ε: added to divisors, ε² and ε³ under the roots of `surface` and `volume`; [`Entropy::Stabilized`] uses it too.
+    /// ε: added to divisors, ε² and ε³ under the roots of `surface` and `volume`; [`Entropy::Stabilized`]
+    /// uses it too.
     pub epsilon: f64,
     /// Whether `k` counts the query.
     pub k_semantics: KSemantics,
@@ -125,8 +127,8 @@ pub struct Conventions {
     pub few: Degenerate,
     /// What stands for numbers that the formula does not give (0/0) where all members are at one place.
     pub identical: Degenerate,
-    /// The normal where all members are at one place: what the tool's eigen-solver makes of a matrix of zeros. `None`
-    /// is NaN. `verticality` follows it.
+    /// The normal where all members are at one place: what the tool's eigen-solver makes of a matrix of
+    /// zeros. `None` is NaN. `verticality` follows it.
     pub identical_normal: Option<[f64; 3]>,
     /// The normal where all members are on one line.
     pub line_normal: LineNormal,
@@ -159,8 +161,8 @@ impl Conventions {
         at.map_or("custom", |at| Self::NAMES[at])
     }
 
-    /// The features whose definition these conventions replace. Ours replace none; with a knob changed, all that the
-    /// knobs are about.
+    /// The features whose definition these conventions replace. Ours replace none; with a knob changed, all
+    /// that the knobs are about.
     pub fn redefined(&self) -> &'static [Feature] {
         if *self == Self::ours() { &[] } else { self.redefines }
     }
@@ -184,7 +186,8 @@ impl Conventions {
             Neighborhood::Knn { k } | Neighborhood::KnnWithin { k, .. } => k,
             _ => return (neighborhood, None),
         };
-        let members = k.saturating_add(self.members(0));
+        let besides = self.members(0);
+        let members = k.saturating_add(besides);
         let changed = (members != *k).then_some(members.get());
         *k = members;
         (neighborhood, changed)

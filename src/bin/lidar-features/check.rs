@@ -55,7 +55,8 @@ impl Expected {
         self.points.len()
     }
 
-    /// How many sampled values of the known features are wrong. Those that conventions redefine are not looked at.
+    /// How many sampled values of the known features are wrong. Those that conventions redefine are not
+    /// looked at.
     pub fn mismatches(&self, columns: &Columns, redefined: &[Feature]) -> usize {
         KNOWN
             .iter()

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::conventions::Conventions;
 use crate::features::{Feature, FeatureSet, Flags};
 use crate::neighborhood::Neighborhood;
 use crate::options::Fill;
@@ -57,19 +58,25 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags.
-    pub(crate) fn from_raw(set: &FeatureSet, raw: RawColumns) -> Self {
-        Self::in_neighborhood(set, raw, None)
+    /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags. What
+    /// `conventions` redefine has other rules, which were followed before.
+    pub(crate) fn from_raw(set: &FeatureSet, raw: RawColumns, conventions: &Conventions) -> Self {
+        Self::in_neighborhood(set, raw, None, conventions)
     }
 
-    fn in_neighborhood(set: &FeatureSet, raw: RawColumns, neighborhood: Option<Neighborhood>) -> Self {
+    fn in_neighborhood(
+        set: &FeatureSet,
+        raw: RawColumns,
+        neighborhood: Option<Neighborhood>,
+        conventions: &Conventions,
+    ) -> Self {
         let RawColumns { values, flags } = raw;
         let columns = set
             .iter()
             .zip(values)
             .map(|(feature, mut values)| {
                 let rules = feature.row().rules;
-                if !rules.is_empty() {
+                if !rules.is_empty() && !conventions.redefines(feature) {
                     values.par_iter_mut().zip(&flags).with_min_len(1 << 14).for_each(|(value, &flags)| {
                         if flags != 0
                             && let Some(rule) = rules.iter().find(|r| Flags(flags).intersects(r.0))
@@ -85,10 +92,14 @@ impl Columns {
     }
 
     /// The same of several neighbourhoods, in their order. What does not depend on them is taken from the first.
-    pub(crate) fn from_scales(set: &FeatureSet, raw: Vec<(Neighborhood, RawColumns)>) -> Self {
+    pub(crate) fn from_scales(
+        set: &FeatureSet,
+        raw: Vec<(Neighborhood, RawColumns)>,
+        conventions: &Conventions,
+    ) -> Self {
         let mut out = Self::default();
         for (place, (neighborhood, raw)) in raw.into_iter().enumerate() {
-            let Self { columns, flags, .. } = Self::in_neighborhood(set, raw, Some(neighborhood));
+            let Self { columns, flags, .. } = Self::in_neighborhood(set, raw, Some(neighborhood), conventions);
             for mut column in columns {
                 if !column.feature.row().depends_on_neighborhood() {
                     if place > 0 {

@@ -11,6 +11,7 @@ use crate::backend::{Job, PointAttributes, Strategy};
 use crate::cloud::{Lattice, PointCloud};
 use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
+use crate::conventions;
 use crate::error::{Error, Result};
 use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
@@ -133,7 +134,7 @@ impl Engine {
     ) -> Result<(Columns, Report)> {
         let (raw, report) = self.compute(cloud, set, &[neighborhood], options)?;
         let raw = raw.into_iter().next().unwrap_or_default();
-        Ok((Columns::from_raw(set, raw).fill(options.fill), report))
+        Ok((Columns::from_raw(set, raw, &options.conventions).fill(options.fill), report))
     }
 
     /// Computes `set` for every point of `cloud` in several neighbourhoods. Those by number and those by radius take one
@@ -158,7 +159,7 @@ impl Engine {
         }
         let (raw, report) = self.compute(cloud, set, neighborhoods, options)?;
         let raw = neighborhoods.iter().copied().zip(raw).collect();
-        Ok((Columns::from_scales(set, raw).fill(options.fill), report))
+        Ok((Columns::from_scales(set, raw, &options.conventions).fill(options.fill), report))
     }
 
     /// Raw columns in each neighbourhood.
@@ -172,12 +173,24 @@ impl Engine {
         cloud.validate()?;
         options.validate()?;
         let (attributes, color) = attributes(cloud, set)?;
-        let report = Report { features: set.iter().collect(), color, ..Report::default() };
-        let computed = match options.orientation {
-            Orientation::Up => set.clone(),
-            Orientation::Viewpoint(_) => orient::with_normals(set),
+        let conventions = &options.conventions;
+        let counted: Vec<_> = neighborhoods.iter().map(|n| conventions.neighborhood(*n)).collect();
+        let neighborhoods: &[Neighborhood] = &counted.iter().map(|n| n.0).collect::<Vec<_>>();
+        let members = counted.iter().find_map(|n| n.1);
+        let report = Report {
+            features: set.iter().collect(),
+            conventions: conventions.name(),
+            redefined: set.iter().filter(|f| conventions.redefines(*f)).collect(),
+            members,
+            color,
+            ..Report::default()
         };
-        let (mut raw, report) =
+        let computed = conventions.with_bases(set);
+        let computed = match options.orientation {
+            Orientation::Up => computed,
+            Orientation::Viewpoint(_) => orient::with_normals(&computed),
+        };
+        let (mut raw, mut report) =
             self.run(cloud, attributes, neighborhoods[0], report, |strategy, job, report| {
                 if job.lattice.len() == 0 {
                     let empty = || RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() };
@@ -193,7 +206,13 @@ impl Engine {
                 }
                 Ok(raw)
             })?;
-        // What was computed for orientation alone stands behind what was asked for.
+        if !report.redefined.is_empty() {
+            let start = Instant::now();
+            raw.iter_mut().for_each(|raw| conventions::rewrite(conventions, set, &computed, raw));
+            report.add("conventions", start.elapsed());
+            report.seconds += start.elapsed().as_secs_f64();
+        }
+        // What was computed for orientation and conventions alone stands behind what was asked for.
         raw.iter_mut().for_each(|raw| raw.values.truncate(set.len()));
         Ok((raw, report))
     }

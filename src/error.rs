@@ -101,6 +101,14 @@ pub enum Error {
         /// The names there are.
         known: &'static [&'static str],
     },
+    /// No profile of conventions has this name.
+    #[error("unknown conventions {name:?}, there are {}", .known.join(", "))]
+    UnknownConventions {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: &'static [&'static str],
+    },
     /// No feature has this name.
     #[error("unknown feature {name:?}{}", suggestion.map_or(String::new(), |s| format!(", did you mean {s:?}?")))]
     UnknownFeature {

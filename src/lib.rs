@@ -28,6 +28,7 @@ mod backend;
 mod cloud;
 mod color;
 mod columns;
+mod conventions;
 mod engine;
 mod error;
 mod features;
@@ -50,6 +51,9 @@ pub use backend::gpu::{AdapterInfo, adapters};
 pub use cloud::{MAX_POINTS, PointCloud};
 pub use color::ColorDepth;
 pub use columns::{Column, Columns};
+pub use conventions::{
+    Conventions, CovNorm, Degenerate, EigenScale, Entropy, KSemantics, LineNormal, Verticality,
+};
 pub use engine::{Backend, Engine, EngineBuilder};
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureSet, Flags, Input, Row, SHARP, Tolerance};

@@ -1,5 +1,6 @@
-//! Choices of a request that change how values are written, not what is computed.
+//! Choices of a request that change how values are written, not what they are computed from.
 
+use crate::conventions::Conventions;
 use crate::error::{Error, Result};
 
 /// What stands where a feature is undefined.
@@ -32,6 +33,8 @@ pub struct Options {
     pub fill: Fill,
     /// Which way `normal_*` and `eigenvector_3_*` point.
     pub orientation: Orientation,
+    /// How features are defined: ours, or as another tool has them.
+    pub conventions: Conventions,
 }
 
 impl Options {
@@ -46,6 +49,14 @@ impl Options {
     #[must_use]
     pub fn orientation(mut self, orientation: Orientation) -> Self {
         self.orientation = orientation;
+        self
+    }
+
+    /// Sets how features are defined. Where [`KSemantics::ExcludeSelf`](crate::KSemantics::ExcludeSelf) is
+    /// among them, neighbourhoods have a member more than their `k` says.
+    #[must_use]
+    pub fn conventions(mut self, conventions: Conventions) -> Self {
+        self.conventions = conventions;
         self
     }
 

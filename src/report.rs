@@ -40,6 +40,13 @@ pub struct Report {
     pub pool: PoolStats,
     /// Features computed.
     pub features: Vec<Feature>,
+    /// The [`Conventions`](crate::Conventions) that features follow; empty where none were computed.
+    pub conventions: &'static str,
+    /// Features computed whose definition the conventions replaced.
+    pub redefined: Vec<Feature>,
+    /// Members of a neighbourhood at most, where the conventions do not count the query in `k`: one more than
+    /// that.
+    pub members: Option<u32>,
     /// Depth of red, green and blue, and of near-infrared, where they were used.
     pub color: [Option<ColorDepth>; 2],
 }

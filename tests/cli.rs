@@ -252,7 +252,7 @@ fn bad_arguments_are_told_apart_from_failures() {
     assert!(succeeds(&run(&["--version"])).contains(env!("CARGO_PKG_VERSION")));
 }
 
-const REPORT: [&str; 12] = [
+const REPORT: [&str; 15] = [
     "points",
     "backend",
     "adapter",
@@ -264,6 +264,9 @@ const REPORT: [&str; 12] = [
     "seconds",
     "stages",
     "pool",
+    "conventions",
+    "redefined",
+    "members",
     "features",
 ];
 
@@ -317,6 +320,48 @@ fn a_bench_checks_its_answers() {
     }
     let args = [&["bench", "--backend", "cpu", "--repeat", "1"][..], &scene].concat();
     assert!(succeeds(&run(&args)).contains("64 points, 0 wrong values"));
+}
+
+#[test]
+fn conventions_are_followed_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = Spec::new(0, 400).write(&folder.path().join("in.las"));
+    let report = folder.path().join("report.json");
+    let run_with = |name: &str| {
+        let output = folder.path().join(format!("{name}.las"));
+        let set =
+            ["--features", "neighbor_count,eigenvalue_1,roughness", "--knn", "9", "--conventions", name];
+        succeeds(&compute(&input, &output, &[&set[..], &["--report", report.to_str().unwrap()]].concat()));
+        let value: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+        assert_eq!(value["conventions"], name);
+        (see(&output), value)
+    };
+    let (ours, plain) = run_with("ours");
+    assert_eq!((&plain["redefined"], &plain["members"]), (&serde_json::json!([]), &Value::Null));
+    let (pdal, value) = run_with("pdal");
+    assert_eq!(value["redefined"], serde_json::json!(["eigenvalue_1"]));
+    assert_eq!(value["members"], 10);
+    assert!(pdal.u16s("NeighborCount").iter().all(|&n| n == 10));
+    let (jakteristics, _) = run_with("jakteristics");
+    assert_eq!(ours.f32s("Roughness"), jakteristics.f32s("Roughness"));
+    let larger = |(a, b): (&f32, &f32)| (b / a - 9.0 / 8.0).abs() < 1e-6;
+    assert!(ours.f32s("Eigenvalue1").iter().zip(&jakteristics.f32s("Eigenvalue1")).all(larger));
+
+    let error = fails(&compute(&input, &folder.path().join("out.las"), &["--conventions", "ccpp"]), 2);
+    assert!(error.contains("ccpp"), "{error}");
+    let help = succeeds(&run(&["compute", "--help"]));
+    assert!(["--conventions", "jakteristics", "open3d"].iter().all(|word| help.contains(word)), "{help}");
+
+    let bench = ["bench", "--backend", "cpu", "--json", "--repeat", "1", "--scene", "duplicates"];
+    for name in ["pgeof", "pdal", "jakteristics"] {
+        for features in ["eigenvalue_sum", "neighbor_count,eigenvalue_sum", "normals"] {
+            let more = ["--points", "2000", "--conventions", name, "--features", features];
+            let args = [&bench[..], &more].concat();
+            let value: Value = serde_json::from_str(&succeeds(&run(&args))).unwrap();
+            assert_eq!(value["conventions"], name);
+            assert_eq!(value["checked"], serde_json::json!({ "sample": 64, "mismatches": 0 }));
+        }
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn kept(cloud: &Cloud, mask: &[bool]) -> (Cloud, Vec<usize>) {
     out.color = cloud
         .color
         .as_ref()
-        .map(|c| Color { rgb: c.rgb.each_ref().map(|channel| pick(channel)), nir: pick(&c.nir) });
+        .map(|c| Color { rgb: c.rgb.each_ref().map(|channel| pick(channel)), nir: pick(&c.nir), intensity: pick(&c.intensity) });
     (out, indices)
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lidar_features::las::{LasCloud, ReadOptions, read_with};
 use lidar_features::synthetic::{self, Scene};
-use lidar_features::{Columns, FeatureSet, Fill, PointCloud, Report};
+use lidar_features::{Feature, FeatureSet, Fill, PointCloud, Report};
 use serde_json::json;
 
 use crate::check::{Expected, KNOWN};
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let ignored = source.ignored(&args.request)?;
     let cloud = args.request.cloud(source.cloud(), ignored.as_deref());
     let set = args.request.set_for(set, &cloud)?;
-    let options = args.request.options();
+    let options = args.request.options()?;
 
     progress.step("warming up".to_owned());
     let compute = |set: &FeatureSet| engine.features_with(&cloud, set, neighborhood, &options);
@@ -69,10 +69,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     median.seconds = (runs[(runs.len() - 1) / 2].seconds + median.seconds) / 2.0;
 
     progress.step("checking a sample".to_owned());
-    if !KNOWN.iter().any(|f| columns.get(*f).is_some()) {
-        columns = compute(&FeatureSet::new(KNOWN))?.0;
+    let known = |f: &Feature| columns.get(*f).is_some() && !first.redefined.contains(f);
+    let mut redefined = first.redefined.clone();
+    if !KNOWN.iter().any(known) {
+        let (known, report) = compute(&FeatureSet::new(KNOWN))?;
+        columns = known;
+        redefined = report.redefined;
     }
-    let checked = check(&source, &columns, first.quantum, &args.request, ignored.as_deref());
+    let expected = expected(&source, first.quantum, &args.request, ignored.as_deref())?;
+    let checked = expected.map_or(Checked { sample: 0, mismatches: 0 }, |expected| Checked {
+        sample: expected.sample(),
+        mismatches: expected.mismatches(&columns, &redefined),
+    });
     drop(progress);
     print(args, &source, &median, &runs, load_seconds, &checked)?;
     match checked.mismatches {
@@ -88,23 +96,23 @@ struct Checked {
     mismatches: usize,
 }
 
-fn check(
+/// What a sample of the source's points must have; `None` if the source has no lattice.
+fn expected(
     source: &Source,
-    columns: &Columns,
     quantum: f64,
     request: &Request,
     ignored: Option<&[bool]>,
-) -> Checked {
+) -> Result<Option<Expected>, Failure> {
     let lattice = match source {
         Source::Scene(scene) => &scene.lattice[..],
         Source::File(file) => match file.lattice() {
             Some((lattice, _)) => lattice,
-            None => return Checked { sample: 0, mismatches: 0 },
+            None => return Ok(None),
         },
     };
     let undefined = if request.fill() == Fill::Zero { 0.0 } else { f64::NAN };
-    let expected = Expected::new(lattice, ignored, quantum, (request.k(), request.radius()), undefined);
-    Checked { sample: expected.sample(), mismatches: expected.mismatches(columns) }
+    let rule = (request.members()?, request.radius());
+    Ok(Some(Expected::new(lattice, ignored, quantum, rule, undefined)))
 }
 
 fn print(
@@ -134,6 +142,13 @@ fn print(
     let mut rows = vec![
         vec!["source".to_owned(), format!("{}, {} points", source.name(args), median.points)],
         vec!["computed".to_owned(), format!("{} features of {}", median.features.len(), args.request.rule())],
+        vec![
+            "conventions".to_owned(),
+            match median.members {
+                Some(members) => format!("{}, {members} members with the point itself", median.conventions),
+                None => median.conventions.to_owned(),
+            },
+        ],
         vec!["left out".to_owned(), format!("{} points", median.left_out)],
         vec!["on".to_owned(), report::who(median)],
         vec!["seconds".to_owned(), format!("{:.4} (median of {})", median.seconds, args.repeat)],

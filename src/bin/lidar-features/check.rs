@@ -55,10 +55,12 @@ impl Expected {
         self.points.len()
     }
 
-    /// How many sampled values of the known features are wrong.
-    pub fn mismatches(&self, columns: &Columns) -> usize {
+    /// How many sampled values of the known features are wrong. Those that conventions redefine are not
+    /// looked at.
+    pub fn mismatches(&self, columns: &Columns, redefined: &[Feature]) -> usize {
         KNOWN
             .iter()
+            .filter(|f| !redefined.contains(f))
             .filter_map(|&f| Some((f, columns.get(f)?)))
             .map(|(f, values)| self.wrong(f, values))
             .sum()
@@ -136,11 +138,13 @@ mod tests {
         let set = FeatureSet::new(KNOWN);
         let of = |k| engine.features(&scene.cloud(), &set, Neighborhood::knn(k).unwrap()).unwrap().0;
         let expected = Expected::new(&scene.lattice, None, scene.frame.quantum(), (Some(12), None), f64::NAN);
-        assert_eq!((expected.sample(), expected.mismatches(&of(12))), (64, 0));
-        assert!(expected.mismatches(&of(11)) > 64);
+        assert_eq!((expected.sample(), expected.mismatches(&of(12), &[])), (64, 0));
+        let wrong = expected.mismatches(&of(11), &[]);
+        assert!(wrong > 64 && expected.mismatches(&of(11), &[Feature::EigenvalueSum]) < wrong);
         let within = |k, r| {
             let rule = Neighborhood::knn_within(k, r).unwrap();
-            expected_within(&scene, k, r).mismatches(&engine.features(&scene.cloud(), &set, rule).unwrap().0)
+            expected_within(&scene, k, r)
+                .mismatches(&engine.features(&scene.cloud(), &set, rule).unwrap().0, &[])
         };
         assert_eq!(within(30, 2.0), 0);
     }

@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         check_output(&args.input, &args.output, &set, &write)?;
     }
     progress.step(format!("computing {} features of {} points", set.len(), file.len()));
-    let (columns, run) = engine.features_with(&cloud, &set, neighborhood, &args.request.options())?;
+    let (columns, run) = engine.features_with(&cloud, &set, neighborhood, &args.request.options()?)?;
     let unit_note = file.unit_note.clone();
     drop(file);
 

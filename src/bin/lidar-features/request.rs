@@ -2,7 +2,8 @@
 
 use clap::ValueEnum;
 use lidar_features::{
-    Backend, ColorDepth, Engine, FeatureSet, Fill, Neighborhood, Options, Orientation, PointCloud, Unit,
+    Backend, ColorDepth, Conventions, Engine, FeatureSet, Fill, Neighborhood, Options, Orientation,
+    PointCloud, Unit,
 };
 
 use crate::failure::Failure;
@@ -30,6 +31,9 @@ pub struct Request {
     /// What to write where a feature is undefined; 0 stands for (0, 0, 1) in normals.
     #[arg(long, value_enum, value_name = "VALUE", default_value_t = FillChoice::Nan)]
     fill: FillChoice,
+    /// Defines features as another tool does; some count K without the point itself.
+    #[arg(long, value_name = "NAME", default_value = "ours", value_parser = conventions_names())]
+    conventions: String,
     /// Turns normals to the side of the surface that this point sees, instead of up.
     #[arg(long, value_name = "X,Y,Z", value_parser = viewpoint, allow_hyphen_values = true)]
     viewpoint: Option<Viewpoint>,
@@ -119,6 +123,10 @@ fn preset_names() -> clap::builder::PossibleValuesParser {
     FeatureSet::PRESETS.iter().copied().into()
 }
 
+fn conventions_names() -> clap::builder::PossibleValuesParser {
+    Conventions::NAMES.iter().copied().into()
+}
+
 impl Request {
     /// The features, each once, whether the cloud has their inputs or not.
     pub fn set(&self) -> Result<FeatureSet, Failure> {
@@ -166,7 +174,13 @@ impl Request {
         })
     }
 
-    /// Neighbours of each point at most.
+    /// Members of a neighbourhood at most.
+    pub fn members(&self) -> Result<Option<u32>, Failure> {
+        let conventions = Conventions::named(&self.conventions)?;
+        Ok(self.k().map(|k| conventions.members(k)))
+    }
+
+    /// Neighbours of each point at most, as the conventions count them.
     pub fn k(&self) -> Option<u32> {
         self.knn.or(if self.radius.is_none() { Some(DEFAULT_K) } else { None })
     }
@@ -186,12 +200,13 @@ impl Request {
     }
 
     /// How to write what is computed.
-    pub fn options(&self) -> Options {
-        let options = Options::default().fill(self.fill());
-        match self.viewpoint {
+    pub fn options(&self) -> Result<Options, Failure> {
+        let options =
+            Options::default().fill(self.fill()).conventions(Conventions::named(&self.conventions)?);
+        Ok(match self.viewpoint {
             Some(Viewpoint(at)) => options.orientation(Orientation::Viewpoint(at)),
             None => options,
-        }
+        })
     }
 
     pub fn fill(&self) -> Fill {

@@ -53,7 +53,8 @@ pub(crate) fn las_name_in(name: String, neighborhood: Option<Neighborhood>) -> S
 pub struct Columns {
     columns: Vec<Column>,
     flags: Vec<u32>,
-    /// Flags in the neighbourhoods after the first, where there are several.
+    /// The neighbourhood of `flags`, and flags in those after it, where there are several.
+    first: Option<Neighborhood>,
     more_flags: Vec<(Neighborhood, Vec<u32>)>,
 }
 
@@ -88,7 +89,7 @@ impl Columns {
                 Column { feature, neighborhood, values }
             })
             .collect();
-        Self { columns, flags, more_flags: Vec::new() }
+        Self { columns, flags, first: None, more_flags: Vec::new() }
     }
 
     /// The same of several neighbourhoods, in their order. What does not depend on them is taken from the first.
@@ -99,7 +100,8 @@ impl Columns {
     ) -> Self {
         let mut out = Self::default();
         for (place, (neighborhood, raw)) in raw.into_iter().enumerate() {
-            let Self { columns, flags, .. } = Self::in_neighborhood(set, raw, Some(neighborhood), conventions);
+            let Self { columns, flags, .. } =
+                Self::in_neighborhood(set, raw, Some(neighborhood), conventions);
             for mut column in columns {
                 if !column.feature.row().depends_on_neighborhood() {
                     if place > 0 {
@@ -110,7 +112,7 @@ impl Columns {
                 out.columns.push(column);
             }
             match place {
-                0 => out.flags = flags,
+                0 => (out.flags, out.first) = (flags, Some(neighborhood)),
                 _ => out.more_flags.push((neighborhood, flags)),
             }
         }
@@ -162,9 +164,11 @@ impl Columns {
         &self.flags
     }
 
-    /// [`Flags`] of each point in the neighbourhoods after the first.
-    pub fn more_flags(&self) -> impl ExactSizeIterator<Item = (Neighborhood, &[u32])> {
-        self.more_flags.iter().map(|(neighborhood, flags)| (*neighborhood, flags.as_slice()))
+    /// [`Flags`] of each point, in each neighbourhood where there are several.
+    pub fn all_flags(&self) -> impl Iterator<Item = (Option<Neighborhood>, &[u32])> {
+        let more =
+            self.more_flags.iter().map(|(neighborhood, flags)| (Some(*neighborhood), flags.as_slice()));
+        std::iter::once((self.first, self.flags())).chain(more)
     }
 }
 

@@ -108,7 +108,13 @@ impl Ground {
 
     fn plan(&self, path: &Path) -> Result<(), Error> {
         let set = FeatureSet::parse("planarity").unwrap();
-        check_output(path, self.folder.path().join("out.laz"), &set, &WriteOptions::default())
+        check_output(
+            path,
+            self.folder.path().join("out.laz"),
+            &set,
+            &[Neighborhood::knn(8).unwrap()],
+            &WriteOptions::default(),
+        )
     }
 
     #[track_caller]

@@ -502,11 +502,8 @@ fn several_scales_equal_one_at_a_time() {
             for (at, &scale) in scales.iter().enumerate() {
                 let what = format!("{name}, {}, {}", cloud.name, scale.suffix());
                 let (one, _) = engine.features(&cloud.borrow(), &set, scale).unwrap();
-                let flags = match at {
-                    0 => all.flags(),
-                    _ => all.more_flags().nth(at - 1).unwrap().1,
-                };
-                assert_eq!(flags, one.flags(), "{what}");
+                let (of, flags) = all.all_flags().nth(at).unwrap();
+                assert_eq!((of, flags), (Some(scale), one.flags()), "{what}");
                 for column in one.iter().filter(|c| c.feature.row().depends_on_neighborhood()) {
                     let values = all.get_in(column.feature, scale).unwrap();
                     let differ =

@@ -24,10 +24,11 @@ fn kept(cloud: &Cloud, mask: &[bool]) -> (Cloud, Vec<usize>) {
     let indices: Vec<usize> = (0..cloud.len()).filter(|&i| !mask[i]).collect();
     let pick = |channel: &[u16]| indices.iter().map(|&i| channel[i]).collect::<Vec<_>>();
     let mut out = Cloud::new("kept", indices.iter().map(|&i| cloud.points[i]).collect());
-    out.color = cloud
-        .color
-        .as_ref()
-        .map(|c| Color { rgb: c.rgb.each_ref().map(|channel| pick(channel)), nir: pick(&c.nir), intensity: pick(&c.intensity) });
+    out.color = cloud.color.as_ref().map(|c| Color {
+        rgb: c.rgb.each_ref().map(|channel| pick(channel)),
+        nir: pick(&c.nir),
+        intensity: pick(&c.intensity),
+    });
     (out, indices)
 }
 

@@ -3,14 +3,16 @@
 use std::ops::Range;
 
 use super::header::{EXTRA_BYTES, Vlr};
+use crate::columns::las_name_in;
 use crate::features::Row;
+use crate::neighborhood::Neighborhood;
 
 /// Bytes of one description.
 pub(super) const DESCRIPTOR: usize = 192;
 /// Descriptions that one record of 65,535 bytes holds.
 pub(super) const MOST_DIMENSIONS: usize = 65_535 / DESCRIPTOR;
 
-const NAME: Range<usize> = 4..36;
+pub(super) const NAME: Range<usize> = 4..36;
 const DESCRIPTION: Range<usize> = 160..192;
 
 /// A number type that columns are written as.
@@ -36,9 +38,13 @@ impl Kind {
 pub(super) struct Descriptor(pub(super) [u8; DESCRIPTOR]);
 
 impl Descriptor {
-    /// Describes a feature's column.
-    pub(super) fn of(row: &Row, kind: Kind) -> Self {
-        Self::new(&row.las_name(), &format!("[{}] {}", row.unit, row.formula), kind)
+    /// Describes a feature's column, in one of several neighbourhoods if there are.
+    pub(super) fn of(row: &Row, neighborhood: Option<Neighborhood>, kind: Kind) -> Self {
+        Self::new(
+            &las_name_in(row.las_name(), neighborhood),
+            &format!("[{}] {}", row.unit, row.formula),
+            kind,
+        )
     }
 
     /// Describes any column.
@@ -188,7 +194,7 @@ mod tests {
     #[test]
     fn descriptions_are_ascii_and_names_whole() {
         for feature in Feature::all() {
-            let d = Descriptor::of(feature.row(), Kind::F32);
+            let d = Descriptor::of(feature.row(), None, Kind::F32);
             assert_eq!(d.name(), feature.row().las_name().as_bytes());
             let text = &d.0[DESCRIPTION];
             assert!(text.is_ascii() && text[31] == 0 && !text.contains(&b'?'), "{}", feature.name());
@@ -198,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_extra_byte_belongs_to_a_dimension() {
-        let known = Descriptor::of(Feature::Planarity.row(), Kind::F32);
+        let known = Descriptor::of(Feature::Planarity.row(), None, Kind::F32);
         let (all, note) = dimensions([known.0.as_slice()].into_iter(), 20, 20 + 4 + 300);
         let ranges: Vec<_> = all.iter().map(|d| d.range.clone()).collect();
         assert_eq!(ranges, [20..24, 24..279, 279..324]);

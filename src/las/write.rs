@@ -8,13 +8,14 @@ use laz::{LasZipError, LazItemRecordBuilder, LazVlr, ParLasZipCompressor};
 use rayon::prelude::*;
 
 use super::decode::{Records, contained};
-use super::extra_bytes::{self, Descriptor, Dimension, Kind, MOST_DIMENSIONS};
+use super::extra_bytes::{self, Descriptor, Dimension, Kind, MOST_DIMENSIONS, NAME};
 use super::header::{COMPRESSED, EXTRA_BYTES, Evlr, Header, Vlr, field};
 use super::output::{Output, same_file};
 use super::{Named, Watch, report};
-use crate::columns::{Column, Columns};
+use crate::columns::{Column, Columns, las_name_in};
 use crate::error::{Error, Result};
-use crate::features::FeatureSet;
+use crate::features::{Feature, FeatureSet};
+use crate::neighborhood::Neighborhood;
 
 /// How to write columns.
 #[derive(Clone, Copy, Default)]
@@ -68,7 +69,8 @@ pub struct WriteSummary {
     pub notes: Vec<String>,
 }
 
-/// Checks what can be checked before columns are computed: names, the output's path, the dimensions' number.
+/// Checks what can be checked before columns are computed, of `set` in these neighbourhoods: names, the output's path, the
+/// dimensions' number.
 ///
 /// # Errors
 /// Those of [`write_with_columns`] that do not depend on the columns' values.
@@ -76,13 +78,20 @@ pub fn check_output(
     input: impl AsRef<Path>,
     output: impl AsRef<Path>,
     set: &FeatureSet,
+    neighborhoods: &[Neighborhood],
     options: &WriteOptions<'_>,
 ) -> Result<()> {
     let (input, output) = (input.as_ref(), output.as_ref());
     compressed(input, output)?;
     let records = Records::open(input)?;
-    let columns = set.iter().map(|f| Descriptor::of(f.row(), Kind::F32));
-    let columns: Vec<_> = columns.chain(options.flags.then(flags_descriptor)).collect();
+    let mut columns = Vec::new();
+    for (place, neighborhood) in neighborhoods.iter().enumerate() {
+        let several = (neighborhoods.len() > 1).then_some(*neighborhood);
+        let own = |f: &Feature| f.row().depends_on_neighborhood();
+        let shown = set.iter().filter(|f| place == 0 || own(f));
+        columns.extend(shown.map(|f| Descriptor::of(f.row(), several.filter(|_| own(&f)), Kind::F32)));
+        columns.extend(options.flags.then(|| flags_descriptor(several)));
+    }
     Plan::new(&Named::new(output), records.header(), &columns, options.overwrite_columns)?;
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match std::fs::metadata(folder) {
@@ -121,7 +130,8 @@ pub fn write_with_columns(
             .named()
             .bad(format!("the file has {points} points, the columns have {have} values")));
     }
-    let flags = options.flags.then(|| Values { numbers: Numbers::Flags(columns.flags()), kind: Kind::U32 });
+    let flags = columns.all_flags().filter(|_| options.flags);
+    let flags = flags.map(|(n, flags)| Values { numbers: Numbers::Flags(n, flags), kind: Kind::U32 });
     let columns: Vec<_> = columns.iter().map(Values::new).chain(flags).collect();
     let described: Vec<_> = columns.iter().map(Values::descriptor).collect();
     let plan = Plan::new(&named, records.header(), &described, options.overwrite_columns)?;
@@ -173,11 +183,11 @@ struct Values<'a> {
 #[derive(Clone, Copy)]
 enum Numbers<'a> {
     Column(&'a Column),
-    Flags(&'a [u32]),
+    Flags(Option<Neighborhood>, &'a [u32]),
 }
 
-fn flags_descriptor() -> Descriptor {
-    Descriptor::new(FLAGS, "what is special, one bit each", Kind::U32)
+fn flags_descriptor(neighborhood: Option<Neighborhood>) -> Descriptor {
+    Descriptor::new(&las_name_in(FLAGS.to_owned(), neighborhood), "what is special, one bit each", Kind::U32)
 }
 
 impl<'a> Values<'a> {
@@ -195,15 +205,15 @@ impl<'a> Values<'a> {
 
     fn descriptor(&self) -> Descriptor {
         match self.numbers {
-            Numbers::Column(column) => Descriptor::of(column.feature.row(), self.kind),
-            Numbers::Flags(_) => flags_descriptor(),
+            Numbers::Column(column) => Descriptor::of(column.feature.row(), column.neighborhood, self.kind),
+            Numbers::Flags(neighborhood, _) => flags_descriptor(neighborhood),
         }
     }
 
     fn put(&self, i: usize, target: &mut [u8]) {
         let value = match self.numbers {
             Numbers::Column(column) => column.values[i],
-            Numbers::Flags(flags) => return target.copy_from_slice(&flags[i].to_le_bytes()),
+            Numbers::Flags(_, flags) => return target.copy_from_slice(&flags[i].to_le_bytes()),
         };
         match self.kind {
             Kind::U16 => target.copy_from_slice(&(value as u16).to_le_bytes()),
@@ -231,6 +241,11 @@ struct Plan {
 
 impl Plan {
     fn new(named: &Named, header: &Header, columns: &[Descriptor], overwrite: bool) -> Result<Self> {
+        // A neighbourhood's suffix can be as long as its radius is precise.
+        if let Some(long) = columns.iter().find(|c| c.name().len() == NAME.len()) {
+            let name = long.text_name();
+            return Err(named.bad(format!("dimension {name}.. has a name of {} bytes or more", NAME.len())));
+        }
         let described = header.extra_bytes.iter().map(Vec::as_slice);
         let base = header.layout.base;
         let (dimensions, note) = extra_bytes::dimensions(described, base, header.record_length);

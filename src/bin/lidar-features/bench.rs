@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use lidar_features::las::{LasCloud, ReadOptions, read_with};
 use lidar_features::synthetic::{self, Scene};
-use lidar_features::{Feature, FeatureSet, Fill, PointCloud, Report};
+use lidar_features::{Feature, FeatureSet, Fill, Neighborhood, PointCloud, Report};
 use serde_json::json;
 
-use crate::check::{Expected, KNOWN};
+use crate::check::{Expected, KNOWN, Rule};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::request::Request;
-use crate::{interrupt, output, report};
+use crate::{interrupt, output, report, scope};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,7 +40,7 @@ const SEED: u64 = 1;
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
-    let neighborhood = args.request.neighborhood()?;
+    let neighborhoods = args.request.neighborhoods()?;
     interrupt::install();
     let progress = Progress::new();
     let start = Instant::now();
@@ -50,10 +50,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let ignored = source.ignored(&args.request)?;
     let cloud = args.request.cloud(source.cloud(), ignored.as_deref());
     let set = args.request.set_for(set, &cloud)?;
-    let options = args.request.options()?;
 
     progress.step("warming up".to_owned());
-    let compute = |set: &FeatureSet| engine.features_with(&cloud, set, neighborhood, &options);
+    let compute = |set: &FeatureSet| args.request.compute(&engine, &cloud, set);
     let (mut columns, first) = compute(&set)?;
     let mut runs: Vec<Report> = Vec::new();
     for i in 0..args.repeat {
@@ -76,11 +75,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         columns = known;
         redefined = report.redefined;
     }
-    let expected = expected(&source, first.quantum, &args.request, ignored.as_deref())?;
-    let checked = expected.map_or(Checked { sample: 0, mismatches: 0 }, |expected| Checked {
-        sample: expected.sample(),
-        mismatches: expected.mismatches(&columns, &redefined),
-    });
+    let mut checked = Checked { sample: 0, mismatches: 0 };
+    for neighborhood in &neighborhoods {
+        let expected = expected(&source, first.quantum, &args.request, neighborhood, ignored.as_deref())?;
+        let Some(expected) = expected else { continue };
+        let only = neighborhoods.len() == 1;
+        let values = |f| if only { columns.get(f) } else { columns.get_in(f, *neighborhood) };
+        checked.sample = expected.sample();
+        checked.mismatches += expected.mismatches(values, &redefined);
+    }
     drop(progress);
     print(args, &source, &median, &runs, load_seconds, &checked)?;
     match checked.mismatches {
@@ -101,6 +104,7 @@ fn expected(
     source: &Source,
     quantum: f64,
     request: &Request,
+    neighborhood: &Neighborhood,
     ignored: Option<&[bool]>,
 ) -> Result<Option<Expected>, Failure> {
     let lattice = match source {
@@ -111,8 +115,9 @@ fn expected(
         },
     };
     let undefined = if request.fill() == Fill::Zero { 0.0 } else { f64::NAN };
-    let rule = (request.members()?, request.radius());
-    Ok(Some(Expected::new(lattice, ignored, quantum, rule, undefined)))
+    let (k, radius) = scope::bounds(neighborhood, &request.conventions()?);
+    let chosen = matches!(neighborhood, Neighborhood::Optimal { .. });
+    Ok(Some(Expected::new(lattice, ignored, quantum, Rule { k, radius, chosen }, undefined)))
 }
 
 fn print(
@@ -130,8 +135,8 @@ fn print(
         value.insert("repeat".to_owned(), json!(args.repeat));
         value.insert("all_seconds".to_owned(), json!(runs.iter().map(|r| r.seconds).collect::<Vec<_>>()));
         value.insert("load_seconds".to_owned(), json!(load_seconds));
-        value.insert("knn".to_owned(), json!(args.request.k()));
-        value.insert("radius".to_owned(), json!(args.request.radius()));
+        let scales: Vec<_> = args.request.neighborhoods()?.iter().map(Neighborhood::suffix).collect();
+        value.insert("neighborhoods".to_owned(), json!(scales));
         value.insert("source".to_owned(), json!(source.name(args)));
         value.insert(
             "checked".to_owned(),
@@ -139,9 +144,11 @@ fn print(
         );
         return output::print_json(&value.into());
     }
+    let rules: Vec<_> = args.request.neighborhoods()?.iter().map(scope::words).collect();
+    let rule = rules.join("; ");
     let mut rows = vec![
         vec!["source".to_owned(), format!("{}, {} points", source.name(args), median.points)],
-        vec!["computed".to_owned(), format!("{} features of {}", median.features.len(), args.request.rule())],
+        vec!["computed".to_owned(), format!("{} features of {rule}", median.features.len())],
         vec![
             "conventions".to_owned(),
             match median.members {

@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 
-use lidar_features::{Columns, Feature};
+use lidar_features::Feature;
 use rayon::prelude::*;
 
 /// Points of the sample.
@@ -11,28 +11,42 @@ const SAMPLE: usize = 64;
 /// Features that the check knows.
 pub const KNOWN: [Feature; 3] = [Feature::KnnDistance, Feature::NeighborCount, Feature::EigenvalueSum];
 
+/// Whose members a sampled point's are.
+pub struct Rule {
+    pub k: Option<u32>,
+    pub radius: Option<f64>,
+    /// Each point has a number of its own, at most `k`: as many as its column says.
+    pub chosen: bool,
+}
+
 /// What is true of the sampled points.
 pub struct Expected {
-    points: Vec<Point>,
+    samples: Vec<Sample>,
+    chosen: bool,
+    quantum: f64,
     /// What stands for undefined values.
     undefined: f64,
 }
 
-struct Point {
+/// A sampled point with its nearest as (squared distance, offset), sorted.
+struct Sample {
     index: usize,
+    nearest: Vec<(u64, [i64; 3])>,
+}
+
+struct Point {
     members: f64,
     radius: f64,
     eigenvalue_sum: f64,
 }
 
 impl Expected {
-    /// Finds the neighbours of a sample, the `k` nearest within `radius`, ties by index, among all points but those that
-    /// are ignored.
+    /// Finds the neighbours of a sample, ties by index, among all points but those that are ignored.
     pub fn new(
         lattice: &[[i32; 3]],
         ignored: Option<&[bool]>,
         quantum: f64,
-        (k, radius): (Option<u32>, Option<f64>),
+        Rule { k, radius, chosen }: Rule,
         undefined: f64,
     ) -> Self {
         let limit = radius.map_or(u64::MAX, |r| (r / quantum * (1.0 + 1e-9)).powi(2) as u64);
@@ -43,32 +57,46 @@ impl Expected {
         let count = SAMPLE.min(n);
         let indices = (0..count).map(|s| kept[(s as u128 * n as u128 / count as u128) as usize] as usize);
         let members = k.map_or(n, |k| (k as usize).min(n));
-        let points = indices.collect::<Vec<_>>().into_par_iter().map(|index| {
-            let mut nearest = nearest(lattice, &kept, index, members);
-            nearest.retain(|found| found.0 <= limit);
-            point(lattice, index, &nearest, quantum)
-        });
-        Self { points: points.collect(), undefined }
+        let sample = |index: usize| {
+            let mut found = nearest(lattice, &kept, index, members);
+            found.retain(|found| found.0 <= limit);
+            found.sort_unstable();
+            let offset = |i: u32| {
+                std::array::from_fn(|a| i64::from(lattice[i as usize][a]) - i64::from(lattice[index][a]))
+            };
+            Sample { index, nearest: found.into_iter().map(|(d, i)| (d, offset(i))).collect() }
+        };
+        let samples = indices.collect::<Vec<_>>().into_par_iter().map(sample).collect();
+        Self { samples, chosen, quantum, undefined }
     }
 
     pub fn sample(&self) -> usize {
-        self.points.len()
+        self.samples.len()
     }
 
     /// How many sampled values of the known features are wrong. Those that conventions redefine are not
     /// looked at.
-    pub fn mismatches(&self, columns: &Columns, redefined: &[Feature]) -> usize {
+    pub fn mismatches<'c>(
+        &self,
+        columns: impl Fn(Feature) -> Option<&'c [f32]>,
+        redefined: &[Feature],
+    ) -> usize {
+        let counts = columns(Feature::NeighborCount).filter(|_| self.chosen);
+        if self.chosen && counts.is_none() {
+            return self.samples.len();
+        }
+        let truths: Vec<_> = self.samples.iter().map(|s| s.truth(self.quantum, counts)).collect();
         KNOWN
             .iter()
             .filter(|f| !redefined.contains(f))
-            .filter_map(|&f| Some((f, columns.get(f)?)))
-            .map(|(f, values)| self.wrong(f, values))
+            .filter_map(|&f| Some((f, columns(f)?)))
+            .map(|(f, values)| self.wrong(f, values, &truths))
             .sum()
     }
 
-    fn wrong(&self, feature: Feature, values: &[f32]) -> usize {
-        let off = |p: &&Point| {
-            let got = f64::from(values[p.index]);
+    fn wrong(&self, feature: Feature, values: &[f32], truths: &[Point]) -> usize {
+        let off = |(sample, p): &(&Sample, &Point)| {
+            let got = f64::from(values[sample.index]);
             let (want, tolerance) = match feature {
                 Feature::NeighborCount => (p.members, 0.0),
                 Feature::KnnDistance => (p.radius, 1e-6),
@@ -82,7 +110,30 @@ impl Expected {
             let close = (got - want).abs() <= tolerance * want;
             !close
         };
-        self.points.iter().filter(off).count()
+        self.samples.iter().zip(truths).filter(off).count()
+    }
+}
+
+impl Sample {
+    /// What its columns must say; of as many members as `counts` says.
+    fn truth(&self, quantum: f64, counts: Option<&[f32]>) -> Point {
+        let most = counts.map_or(usize::MAX, |counts| counts[self.index] as usize);
+        let members = &self.nearest[..self.nearest.len().min(most)];
+        let n = members.len() as i128;
+        let mut sum = [0i128; 3];
+        let mut squares = 0i128;
+        for &(dist_sq, offset) in members {
+            squares += i128::from(dist_sq);
+            sum.iter_mut().zip(offset).for_each(|(sum, o)| *sum += i128::from(o));
+        }
+        // The eigenvalues add up to the covariance's trace.
+        let trace = n * squares - sum.iter().map(|s| s * s).sum::<i128>();
+        let farthest = members.last().map_or(0, |m| m.0);
+        Point {
+            members: n as f64,
+            radius: (farthest as f64).sqrt() * quantum,
+            eigenvalue_sum: trace as f64 / (n * n) as f64 * quantum * quantum,
+        }
     }
 }
 
@@ -105,27 +156,6 @@ fn nearest(lattice: &[[i32; 3]], kept: &[u32], query: usize, members: usize) -> 
     heap.into_vec()
 }
 
-fn point(lattice: &[[i32; 3]], index: usize, nearest: &[(u64, u32)], quantum: f64) -> Point {
-    let n = nearest.len() as i128;
-    let mut sum = [0i128; 3];
-    let mut squares = 0i128;
-    for &(dist_sq, i) in nearest {
-        squares += i128::from(dist_sq);
-        for a in 0..3 {
-            sum[a] += i128::from(lattice[i as usize][a]) - i128::from(lattice[index][a]);
-        }
-    }
-    // The eigenvalues add up to the covariance's trace.
-    let trace = n * squares - sum.iter().map(|s| s * s).sum::<i128>();
-    let farthest = nearest.iter().map(|c| c.0).max().unwrap_or(0);
-    Point {
-        index,
-        members: n as f64,
-        radius: (farthest as f64).sqrt() * quantum,
-        eigenvalue_sum: trace as f64 / (n * n) as f64 * quantum * quantum,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,19 +167,21 @@ mod tests {
         let engine = Engine::builder().backend(Backend::Cpu).build().unwrap();
         let set = FeatureSet::new(KNOWN);
         let of = |k| engine.features(&scene.cloud(), &set, Neighborhood::knn(k).unwrap()).unwrap().0;
-        let expected = Expected::new(&scene.lattice, None, scene.frame.quantum(), (Some(12), None), f64::NAN);
-        assert_eq!((expected.sample(), expected.mismatches(&of(12), &[])), (64, 0));
-        let wrong = expected.mismatches(&of(11), &[]);
-        assert!(wrong > 64 && expected.mismatches(&of(11), &[Feature::EigenvalueSum]) < wrong);
-        let within = |k, r| {
-            let rule = Neighborhood::knn_within(k, r).unwrap();
-            expected_within(&scene, k, r)
-                .mismatches(&engine.features(&scene.cloud(), &set, rule).unwrap().0, &[])
+        let (of_11, of_12) = (of(11), of(12));
+        let expected = |k, radius, chosen| {
+            let rule = Rule { k: Some(k), radius, chosen };
+            Expected::new(&scene.lattice, None, scene.frame.quantum(), rule, f64::NAN)
         };
-        assert_eq!(within(30, 2.0), 0);
-    }
-
-    fn expected_within(scene: &synthetic::Scene, k: u32, radius: f64) -> Expected {
-        Expected::new(&scene.lattice, None, scene.frame.quantum(), (Some(k), Some(radius)), f64::NAN)
+        let twelve = expected(12, None, false);
+        assert_eq!((twelve.sample(), twelve.mismatches(|f| of_12.get(f), &[])), (64, 0));
+        let wrong = twelve.mismatches(|f| of_11.get(f), &[]);
+        assert!(wrong > 64 && twelve.mismatches(|f| of_11.get(f), &[Feature::EigenvalueSum]) < wrong);
+        let rule = Neighborhood::knn_within(30, 2.0).unwrap();
+        let (within, _) = engine.features(&scene.cloud(), &set, rule).unwrap();
+        assert_eq!(expected(30, Some(2.0), false).mismatches(|f| within.get(f), &[]), 0);
+        let rule = Neighborhood::optimal(10, 30, 1).unwrap();
+        let (best, _) = engine.features(&scene.cloud(), &set, rule).unwrap();
+        assert_eq!(expected(30, None, true).mismatches(|f| best.get(f), &[]), 0);
+        assert!(expected(30, None, false).mismatches(|f| best.get(f), &[]) > 64);
     }
 }

@@ -43,12 +43,12 @@ fn las_or_laz(text: &str) -> Result<PathBuf, String> {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
-    let neighborhood = args.request.neighborhood()?;
+    let neighborhoods = args.request.neighborhoods()?;
     interrupt::install();
     let write = WriteOptions::default().overwrite_columns(args.overwrite_columns).flags(args.flags);
     // Which columns there will be may depend on the cloud; the paths do not.
     let certain = if args.request.only_available() { &FeatureSet::default() } else { &set };
-    check_output(&args.input, &args.output, certain, &write)?;
+    check_output(&args.input, &args.output, certain, &neighborhoods, &write)?;
     let engine = args.request.engine()?;
 
     let progress = Progress::new();
@@ -62,10 +62,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let cloud = args.request.cloud(file.cloud(), ignored.as_deref());
     let set = args.request.set_for(set, &cloud)?;
     if args.request.only_available() {
-        check_output(&args.input, &args.output, &set, &write)?;
+        check_output(&args.input, &args.output, &set, &neighborhoods, &write)?;
     }
     progress.step(format!("computing {} features of {} points", set.len(), file.len()));
-    let (columns, run) = engine.features_with(&cloud, &set, neighborhood, &args.request.options()?)?;
+    let (columns, run) = args.request.compute(&engine, &cloud, &set)?;
     let unit_note = file.unit_note.clone();
     drop(file);
 

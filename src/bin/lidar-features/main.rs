@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod report;
 mod request;
+mod scope;
 
 use std::process::ExitCode;
 

@@ -2,14 +2,12 @@
 
 use clap::ValueEnum;
 use lidar_features::{
-    Backend, ColorDepth, Conventions, Engine, FeatureSet, Fill, Neighborhood, Options, Orientation,
-    PointCloud, Unit,
+    Backend, ColorDepth, Columns, Conventions, Engine, FeatureSet, Fill, Neighborhood, Options, Orientation,
+    PointCloud, Report, Unit,
 };
 
 use crate::failure::Failure;
-
-/// Neighbours where neither their number nor a radius is given.
-const DEFAULT_K: u32 = 20;
+use crate::scope::Scope;
 
 #[derive(clap::Args)]
 pub struct Request {
@@ -22,12 +20,8 @@ pub struct Request {
     /// Leaves out features whose inputs the cloud lacks, and says which, instead of failing.
     #[arg(long)]
     available: bool,
-    /// Neighbours of each point, itself counted [default: 20 without --radius, all within it with].
-    #[arg(long, value_name = "K")]
-    knn: Option<u32>,
-    /// Only neighbours within this distance, in the cloud's unit.
-    #[arg(long, value_name = "R")]
-    radius: Option<f64>,
+    #[command(flatten)]
+    scope: Scope,
     /// What to write where a feature is undefined; 0 stands for (0, 0, 1) in normals.
     #[arg(long, value_enum, value_name = "VALUE", default_value_t = FillChoice::Nan)]
     fill: FillChoice,
@@ -165,44 +159,32 @@ impl Request {
         }
     }
 
-    pub fn neighborhood(&self) -> Result<Neighborhood, Failure> {
-        Ok(match (self.k(), self.radius) {
-            (Some(k), None) => Neighborhood::knn(k)?,
-            (Some(k), Some(radius)) => Neighborhood::knn_within(k, radius)?,
-            (None, Some(radius)) => Neighborhood::radius(radius)?,
-            (None, None) => Neighborhood::knn(DEFAULT_K)?,
+    /// The neighbourhoods that are asked for, at least one.
+    pub fn neighborhoods(&self) -> Result<Vec<Neighborhood>, Failure> {
+        self.scope.neighborhoods()
+    }
+
+    /// Computes `set` in the neighbourhoods that are asked for.
+    pub fn compute(
+        &self,
+        engine: &Engine,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+    ) -> Result<(Columns, Report), Failure> {
+        let options = self.options()?;
+        Ok(match self.neighborhoods()?[..] {
+            [one] => engine.features_with(cloud, set, one, &options)?,
+            ref several => engine.features_at_scales(cloud, set, several, &options)?,
         })
     }
 
-    /// Members of a neighbourhood at most.
-    pub fn members(&self) -> Result<Option<u32>, Failure> {
-        let conventions = Conventions::named(&self.conventions)?;
-        Ok(self.k().map(|k| conventions.members(k)))
-    }
-
-    /// Neighbours of each point at most, as the conventions count them.
-    pub fn k(&self) -> Option<u32> {
-        self.knn.or(if self.radius.is_none() { Some(DEFAULT_K) } else { None })
-    }
-
-    /// The neighbourhood in words.
-    pub fn rule(&self) -> String {
-        match (self.k(), self.radius) {
-            (Some(k), Some(radius)) => format!("{k} neighbours within {radius}"),
-            (None, Some(radius)) => format!("all neighbours within {radius}"),
-            (k, None) => format!("{} neighbours", k.unwrap_or(DEFAULT_K)),
-        }
-    }
-
-    /// Distance of a neighbour at most.
-    pub fn radius(&self) -> Option<f64> {
-        self.radius
+    pub fn conventions(&self) -> Result<Conventions, Failure> {
+        Ok(Conventions::named(&self.conventions)?)
     }
 
     /// How to write what is computed.
     pub fn options(&self) -> Result<Options, Failure> {
-        let options =
-            Options::default().fill(self.fill()).conventions(Conventions::named(&self.conventions)?);
+        let options = Options::default().fill(self.fill()).conventions(self.conventions()?);
         Ok(match self.viewpoint {
             Some(Viewpoint(at)) => options.orientation(Orientation::Viewpoint(at)),
             None => options,

@@ -23,8 +23,8 @@ struct Grid {
     slack: f32,
     // Largest squared distance of a member, where the rule gives a radius.
     limit: u32,
-    // Where several neighbourhoods of a query end: numbers of members or squared distances, ascending. For the optimal
-    // number its least, its most and the step.
+    // Where several neighbourhoods of a query end: numbers of members or squared distances, ascending. Then, for the optimal
+    // number, its least, its most and the step.
     ends: array<vec4<u32>, 4>,
 }
 

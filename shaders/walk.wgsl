@@ -1,6 +1,6 @@
 // One invocation: one query with the sorted list of its neighbours; writes the record of each of its neighbourhoods, all
-// of which are beginnings of that list. They end after so many members (COUNTS), at a radius (LIMITS), or where the
-// eigenentropy is least (OPTIMAL).
+// of which are beginnings of that list. They end after so many members (COUNTS) or at a radius (LIMITS); the last may end
+// where the eigenentropy is least (OPTIMAL).
 
 @group(0) @binding(0) var<uniform> grid: Grid;
 @group(0) @binding(1) var<uniform> batch: Batch;
@@ -63,25 +63,61 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let begin = starts[i];
     let end = starts[i + 1u];
     var sums = no_sums();
+    var next = 0u;
     #if OPTIMAL
     var best = 1e30;
     var best_count = end - begin;
+    let least = end_of(SCALES);
+    let most = end_of(SCALES + 1u);
+    let step = end_of(SCALES + 2u);
+    #end
     for (var j = begin; j < end; j += 1u) {
         let index = lists[j];
         if (index == NO_NEIGHBOR) {
             break;
         }
         let o = vec3<i32>(position(index) - own);
-        sums = with_shape_of(sums, o, length_sq(o));
+        let d = length_sq(o);
+        #if LIMITS
+        while (next < SCALES && d > end_of(next)) {
+            write_record(next * grid.rows + query.y, sums);
+            next += 1u;
+        }
+        sums = with_member(sums, o, d);
+        #else
+        if (d > grid.limit) {
+            break;
+        }
+        #if COUNTS
+        sums = with_member(sums, o, d);
+        while (next < SCALES && sums.count >= end_of(next)) {
+            write_record(next * grid.rows + query.y, sums);
+            next += 1u;
+        }
+        #else
+        sums = with_shape_of(sums, o, d);
+        #end
+        #if OPTIMAL
         let n = sums.count;
-        if (n >= end_of(0u) && n <= end_of(1u) && (n - end_of(0u)) % end_of(2u) == 0u) {
+        if (n >= least && n <= most && (n - least) % step == 0u) {
             let here = entropy(sums);
             if (here < best) {
                 best = here;
                 best_count = n;
             }
         }
+        #else
+        if (next == SCALES) {
+            break;
+        }
+        #end
+        #end
     }
+    while (next < SCALES) {
+        write_record(next * grid.rows + query.y, sums);
+        next += 1u;
+    }
+    #if OPTIMAL
     sums = no_sums();
     for (var j = begin; j < begin + best_count; j += 1u) {
         let index = lists[j];
@@ -91,38 +127,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let o = vec3<i32>(position(index) - own);
         sums = with_member(sums, o, length_sq(o));
     }
-    write_record(query.y, sums);
-    #else
-    var next = 0u;
-    for (var j = begin; j < end && next < SCALES; j += 1u) {
-        let index = lists[j];
-        if (index == NO_NEIGHBOR) {
-            break;
-        }
-        let o = vec3<i32>(position(index) - own);
-        let d = length_sq(o);
-        #if COUNTS
-        if (d > grid.limit) {
-            break;
-        }
-        #end
-        #if LIMITS
-        while (next < SCALES && d > end_of(next)) {
-            write_record(next * grid.rows + query.y, sums);
-            next += 1u;
-        }
-        #end
-        sums = with_member(sums, o, d);
-        #if COUNTS
-        while (next < SCALES && sums.count >= end_of(next)) {
-            write_record(next * grid.rows + query.y, sums);
-            next += 1u;
-        }
-        #end
-    }
-    while (next < SCALES) {
-        write_record(next * grid.rows + query.y, sums);
-        next += 1u;
-    }
+    write_record(SCALES * grid.rows + query.y, sums);
     #end
 }

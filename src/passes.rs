@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::features::{Feature, FeatureSet, Flags, Members};
 use crate::neighborhood::Neighborhood;
 use crate::report::Report;
-use crate::scales::{self, Ends, Scales};
+use crate::scales::{self, Scales};
 
 /// Features of the optimal neighbourhood, whatever the request's own is.
 const OPTIMAL: [Feature; 3] = [Feature::OptimalK, Feature::OptimalRadius, Feature::OptimalEntropy];
@@ -112,7 +112,7 @@ fn of_scales(
     scales: &Scales,
     report: &mut Report,
 ) -> Result<Vec<RawColumns>> {
-    let plain = scales.len() == 1 && !matches!(scales.ends, Ends::Optimal(_)) && !set.members().any();
+    let plain = scales.len() == 1 && !scales.has_optimal() && !set.members().any();
     match plain {
         true => Ok(vec![strategy.features(job, set, report)?]),
         false => strategy.features_of_members(job, set, scales, &Known::default(), report),

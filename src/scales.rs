@@ -3,7 +3,7 @@
 use crate::frame::Frame;
 use crate::neighborhood::{Neighborhood, Rule};
 
-/// Neighbourhoods that one search serves: all by number, all by radius, or the one of least entropy.
+/// Neighbourhoods that one search serves: all by number, or all by radius.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scales {
     /// What is searched for: the largest of them.
@@ -14,12 +14,10 @@ pub(crate) struct Scales {
 /// Where in the sorted neighbours each neighbourhood ends.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Ends {
-    /// After so many, or with the last; ascending.
-    Counts(Vec<u32>),
+    /// After so many, or with the last; ascending. Then, in this range, where the eigenentropy is least.
+    Counts(Vec<u32>, Option<Range>),
     /// After the last within a squared distance in quanta²; with the radius in the cloud's unit. Ascending.
     Limits(Vec<(u64, f64)>),
-    /// Where the eigenentropy is least.
-    Optimal(Range),
 }
 
 /// Numbers of neighbours: `least`, `least + step` .. up to `most`.
@@ -42,10 +40,13 @@ impl Scales {
         let rule = neighborhood.rule(n, frame);
         let ends = match neighborhood {
             Neighborhood::Optimal { least, most, step } => {
-                Ends::Optimal(Range { least: least.get(), most: most.get(), step: step.get() })
+                let range = Range { least: least.get(), most: most.get(), step: step.get() };
+                Ends::Counts(Vec::new(), Some(range))
             }
             Neighborhood::Radius { radius } => Ends::Limits(vec![(rule.limit.unwrap_or(u64::MAX), radius)]),
-            Neighborhood::Knn { .. } | Neighborhood::KnnWithin { .. } => Ends::Counts(vec![rule.k as u32]),
+            Neighborhood::Knn { .. } | Neighborhood::KnnWithin { .. } => {
+                Ends::Counts(vec![rule.k as u32], None)
+            }
         };
         Self { rule, ends }
     }
@@ -53,7 +54,9 @@ impl Scales {
     /// Whether the lists of a search at least as large hold these neighbourhoods as well.
     fn may_absorb(&self, larger: &Self) -> bool {
         match (&self.ends, &larger.ends) {
-            (Ends::Counts(_), Ends::Counts(_)) => self.rule.limit == larger.rule.limit,
+            (Ends::Counts(_, own), Ends::Counts(_, more)) => {
+                self.rule.limit == larger.rule.limit && !(own.is_some() && more.is_some())
+            }
             (Ends::Limits(_), Ends::Limits(_)) => true,
             _ => false,
         }
@@ -61,19 +64,26 @@ impl Scales {
 
     fn absorb(&mut self, larger: Self) {
         match (&mut self.ends, larger.ends) {
-            (Ends::Counts(own), Ends::Counts(more)) => own.extend(more),
+            (Ends::Counts(own, range), Ends::Counts(more, other)) => {
+                own.extend(more);
+                *range = range.or(other);
+            }
             (Ends::Limits(own), Ends::Limits(more)) => own.extend(more),
             _ => {}
         }
         self.rule = larger.rule;
     }
 
+    /// Whether one of the neighbourhoods is that of least entropy: the last.
+    pub(crate) fn has_optimal(&self) -> bool {
+        matches!(self.ends, Ends::Counts(_, Some(_)))
+    }
+
     /// How many neighbourhoods a point has.
     pub(crate) fn len(&self) -> usize {
         match &self.ends {
-            Ends::Counts(counts) => counts.len(),
+            Ends::Counts(counts, range) => counts.len() + usize::from(range.is_some()),
             Ends::Limits(limits) => limits.len(),
-            Ends::Optimal(_) => 1,
         }
     }
 
@@ -89,17 +99,22 @@ impl Scales {
     pub(crate) fn lengths(&self, members: &[(u64, u32)], offsets: &[[i64; 3]], out: &mut Vec<usize>) {
         out.clear();
         match &self.ends {
-            Ends::Counts(counts) => out.extend(counts.iter().map(|&k| (k as usize).min(members.len()))),
+            Ends::Counts(counts, range) => {
+                out.extend(counts.iter().map(|&k| (k as usize).min(members.len())));
+                out.extend(range.map(|range| optimal(offsets, range)));
+            }
             Ends::Limits(limits) => {
                 out.extend(limits.iter().map(|limit| members.partition_point(|m| m.0 <= limit.0)));
             }
-            Ends::Optimal(range) => out.push(optimal(offsets, *range)),
         }
     }
 }
 
-/// Most neighbourhoods of one search: what the kernels' uniform blocks have room for.
+/// Numbers that say where neighbourhoods end, in the kernels' uniform blocks.
 pub(crate) const MOST_ENDS: usize = 16;
+
+/// Most neighbourhoods of one search: an optimal one takes three numbers.
+const MOST_SCALES: usize = MOST_ENDS - 2;
 
 /// Puts neighbourhoods that one search can serve together; each with its place in `neighborhoods`, in the order of ends.
 pub(crate) fn grouped(neighborhoods: &[Neighborhood], n: usize, frame: &Frame) -> Vec<(Scales, Vec<usize>)> {
@@ -112,10 +127,13 @@ pub(crate) fn grouped(neighborhoods: &[Neighborhood], n: usize, frame: &Frame) -
     let mut groups: Vec<(Scales, Vec<usize>)> = Vec::new();
     for i in order {
         let one = Scales::one(neighborhoods[i], n, frame);
-        match groups.iter().position(|g| g.1.len() < MOST_ENDS && g.0.may_absorb(&one)) {
+        match groups.iter().position(|g| g.1.len() < MOST_SCALES && g.0.may_absorb(&one)) {
             Some(at) => {
-                groups[at].0.absorb(one);
-                groups[at].1.push(i);
+                let (scales, places) = &mut groups[at];
+                // The optimal one stays the last.
+                let place = places.len() - usize::from(scales.has_optimal());
+                places.insert(place, i);
+                scales.absorb(one);
             }
             None => groups.push((one, vec![i])),
         }
@@ -195,10 +213,11 @@ mod tests {
         ];
         let groups = grouped(&all, 1000, &frame);
         let places: Vec<_> = groups.iter().map(|g| g.1.clone()).collect();
-        assert_eq!(places, [vec![3, 1], vec![4], vec![5, 0], vec![2]]);
-        assert_eq!(groups[0].0.ends, Ends::Counts(vec![10, 50]));
-        assert_eq!((groups[0].0.rule.k, groups[2].0.rule.limit), (50, Some(10_000)));
-        assert_eq!(groups[2].0.radii(), [Some(0.5), Some(1.0)]);
+        assert_eq!(places, [vec![3, 1, 4], vec![5, 0], vec![2]]);
+        let range = Range { least: 10, most: 20, step: 1 };
+        assert_eq!(groups[0].0.ends, Ends::Counts(vec![10, 50], Some(range)));
+        assert_eq!((groups[0].0.rule.k, groups[1].0.rule.limit), (50, Some(10_000)));
+        assert_eq!(groups[1].0.radii(), [Some(0.5), Some(1.0)]);
     }
 
     #[test]

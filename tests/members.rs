@@ -363,6 +363,9 @@ fn the_optimal_neighbourhood_has_the_least_entropy() {
                     FeatureSet::parse("optimal_k,optimal_radius,optimal_entropy,neighbor_count").unwrap();
                 let (columns, _) = engine.features(&cloud.borrow(), &set, rule).unwrap();
                 let get = |feature| columns.get(feature).unwrap();
+                let (lists, _) = engine.neighbors(&cloud.borrow(), rule).unwrap();
+                let chosen =
+                    |i: usize, k: usize| lists.row(i).0.iter().eq(truth[i][..k].iter().map(|m| &m.1));
                 for (i, list) in truth.iter().enumerate() {
                     let tried = (least..=most).step_by(step as usize).map(|k| k as usize);
                     let tried: Vec<usize> = tried.filter(|k| *k <= cloud.len()).collect();
@@ -373,6 +376,8 @@ fn the_optimal_neighbourhood_has_the_least_entropy() {
                         continue;
                     }
                     assert!(tried.contains(&k), "{what}: {k}");
+                    // On a GPU f32 may decide between two neighbourhoods of nearly the same entropy.
+                    assert!(name == "gpu" || chosen(i, k), "{what}, point {i}: the list is another");
                     let of = |k: usize| entropy(&cloud, i, list, k);
                     let best = tried.iter().map(|k| of(*k)).fold(f64::INFINITY, f64::min);
                     let allowed = if name == "cpu" { 1e-6 } else { 1e-4 };

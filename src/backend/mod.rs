@@ -7,7 +7,7 @@ use crate::cloud::Lattice;
 use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::features::{Attributes, FeatureSet};
-use crate::neighborhood::{Neighborhood, Neighbors, Rule};
+use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::report::Report;
 use crate::scales::Scales;
 
@@ -17,13 +17,6 @@ pub(crate) struct Job<'a> {
     pub(crate) lattice: &'a Lattice<'a>,
     pub(crate) attributes: PointAttributes<'a>,
     pub(crate) neighborhood: Neighborhood,
-}
-
-impl Job<'_> {
-    /// The neighbourhood in the cloud's quanta.
-    pub(crate) fn rule(&self) -> Rule {
-        self.neighborhood.rule(self.lattice.len(), &self.lattice.frame)
-    }
 }
 
 /// Computes jobs. Implementations agree on neighbours to the bit, on columns within the catalogue's tolerances.

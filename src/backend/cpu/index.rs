@@ -194,6 +194,17 @@ impl<'i> Search<'i> {
         (&self.found, &self.offsets)
     }
 
+    /// The members of a site's first neighbourhood.
+    pub(super) fn first(&mut self, site: u32, scales: &Scales) -> &[(u64, u32)] {
+        if !scales.has_optimal() {
+            return self.neighbors(site, scales.rule);
+        }
+        self.find(site, scales.rule);
+        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
+        let length = self.lengths.first().copied().unwrap_or(0);
+        &self.found[..length]
+    }
+
     /// Sums over the neighbourhoods of a site.
     fn moments(&mut self, site: u32, scales: &Scales, out: &mut [Moments]) {
         self.find(site, scales.rule);
@@ -274,7 +285,7 @@ mod tests {
         let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
         let rule = Rule { k: k.min(points.len()), cuts: true, limit: None, radius: None };
         let lists = index.lists_of(&asked, rule);
-        let scales = Scales { rule, ends: Ends::Counts(vec![rule.k as u32]) };
+        let scales = Scales { rule, ends: Ends::Counts(vec![rule.k as u32], None) };
         let moments = index.moments_of(&asked, &scales);
         assert_eq!(moments.rows.len(), index.sites().len());
         for (at, &i) in asked.iter().enumerate() {

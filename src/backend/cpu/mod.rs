@@ -127,17 +127,12 @@ fn last_members(job: &Job<'_>, scales: &Scales, index: &CpuIndex<'_>) -> Vec<(u6
 }
 
 fn last_member(search: &mut Search<'_>, site: u32, scales: &Scales) -> Option<(u64, u32)> {
-    search.find(site, scales.rule);
-    let (found, offsets) = search.members();
-    let mut lengths = Vec::new();
-    scales.lengths(found, offsets, &mut lengths);
-    let length = lengths.first().copied().unwrap_or(0);
+    let members = search.first(site, scales);
     let cut = match scales.ends {
         Ends::Limits(_) => false,
-        Ends::Counts(_) => length == scales.rule.k,
-        Ends::Optimal(_) => true,
+        Ends::Counts(..) => scales.has_optimal() || members.len() == scales.rule.k,
     };
-    if cut { found.get(length.wrapping_sub(1)).copied() } else { None }
+    members.last().copied().filter(|_| cut)
 }
 
 /// Columns of single points, for a strategy that leaves them to the CPU: every value of the given points.
@@ -168,15 +163,15 @@ pub(crate) fn last_members_of(index: &CpuIndex<'_>, scales: &Scales, points: &[u
 
 fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
     let n = job.lattice.len();
-    let rule = job.rule();
+    let scales = Scales::one(job.neighborhood, n, &job.lattice.frame);
     let lengths = zeros(n);
-    if rule.limit.is_some() {
+    if scales.rule.limit.is_some() || scales.has_optimal() {
         each_site(index, |search, site| {
-            let found = search.neighbors(site, rule).len() as u32;
+            let found = search.first(site, &scales).len() as u32;
             index.sites().points(site).iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
         });
     } else {
-        lengths.iter().for_each(|length| length.store(rule.k as u32, Relaxed));
+        lengths.iter().for_each(|length| length.store(scales.rule.k as u32, Relaxed));
     }
     let mut offsets = Vec::with_capacity(n + 1);
     offsets.push(0);
@@ -188,7 +183,7 @@ fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
     let indices = zeros(total);
     let dist_sq: Vec<AtomicU64> = (0..total).into_par_iter().map(|_| AtomicU64::new(0)).collect();
     each_site(index, |search, site| {
-        let found = search.neighbors(site, rule);
+        let found = search.first(site, &scales);
         for &i in index.sites().points(site) {
             let row = offsets[i as usize]..offsets[i as usize + 1];
             for ((index, dist_sq), &(d, j)) in indices[row.clone()].iter().zip(&dist_sq[row]).zip(found) {

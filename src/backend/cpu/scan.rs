@@ -78,7 +78,7 @@ mod tests {
             [(9, true, None), (40, true, Some(30)), (700, false, Some(50)), (700, true, None)]
         {
             let rule = Rule { k, cuts, limit, radius: None };
-            let scales = Scales { rule, ends: Ends::Counts(vec![4, k as u32]) };
+            let scales = Scales { rule, ends: Ends::Counts(vec![4, k as u32], None) };
             let (scanned, indexed) = (moments(&lattice, &asked, &scales), index.moments_of(&asked, &scales));
             assert!(scanned.chunks(2).enumerate().all(|(at, m)| indexed.row(at) == m), "{rule:?}");
         }

@@ -274,9 +274,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     /// Where neighbourhoods end, as the kernels read it. Limits beyond 32 bits are refused before they get here.
     fn ends(&self) -> [u32; MOST_ENDS] {
         let ends: Vec<u32> = match &self.scales.ends {
-            Ends::Counts(counts) => counts.clone(),
+            Ends::Counts(counts, range) => {
+                let range = range.map_or([0; 3], |range| [range.least, range.most, range.step]);
+                counts.iter().copied().chain(range).collect()
+            }
             Ends::Limits(limits) => limits.iter().map(|l| u32::try_from(l.0).unwrap_or(u32::MAX)).collect(),
-            Ends::Optimal(range) => vec![range.least, range.most, range.step],
         };
         let mut out = [0; MOST_ENDS];
         out.iter_mut().zip(ends).for_each(|(out, end)| *out = end);

@@ -82,20 +82,17 @@ pub(crate) struct Walk {
 /// Where neighbourhoods end in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WalkEnds {
-    /// So many of them, after a number of members each.
-    Counts(u32),
+    /// So many of them, after a number of members each; then perhaps one where the eigenentropy is least.
+    Counts(u32, bool),
     /// So many of them, at a squared distance each.
     Limits(u32),
-    /// Where the eigenentropy is least.
-    Optimal,
 }
 
 impl WalkEnds {
     pub(crate) fn of(ends: &Ends) -> Self {
         match ends {
-            Ends::Counts(counts) => Self::Counts(counts.len() as u32),
+            Ends::Counts(counts, range) => Self::Counts(counts.len() as u32, range.is_some()),
             Ends::Limits(limits) => Self::Limits(limits.len() as u32),
-            Ends::Optimal(_) => Self::Optimal,
         }
     }
 }
@@ -292,13 +289,12 @@ impl Needs {
 impl Walk {
     fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
         let scales = match self.ends {
-            WalkEnds::Counts(n) | WalkEnds::Limits(n) => n,
-            WalkEnds::Optimal => 1,
+            WalkEnds::Counts(n, _) | WalkEnds::Limits(n) => n,
         };
         text.constant("SCALES", scales);
-        text.when("COUNTS", matches!(self.ends, WalkEnds::Counts(_)));
+        text.when("COUNTS", matches!(self.ends, WalkEnds::Counts(1.., _)));
         text.when("LIMITS", matches!(self.ends, WalkEnds::Limits(_)));
-        text.when("OPTIMAL", self.ends == WalkEnds::Optimal);
+        text.when("OPTIMAL", matches!(self.ends, WalkEnds::Counts(_, true)));
         text.add(shader::EXACT);
         self.needs.write_sums(text, true);
         text.add(shader::EIGEN).add(shader::WALK)

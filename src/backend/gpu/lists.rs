@@ -346,8 +346,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 recorder.pass("features", &steps);
             }
             Use::Last { .. } => {
-                let by_number = matches!(self.scales.ends, Ends::Counts(_));
-                let wanted = if by_number { self.scales.rule.k as u32 } else { 0 };
+                let wanted = if self.scales.has_optimal() { 0 } else { self.scales.rule.k as u32 };
                 let kernel = Kernel::Last { record_words: needs.record_words(), wanted };
                 let buffers = [positions, lists, starts, queries, records, output];
                 let step = recorder.step_over(&kernel, &buffers, set.which.clone(), most)?;

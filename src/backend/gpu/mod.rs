@@ -231,9 +231,9 @@ impl Strategy for Gpu {
         let n = job.lattice.len();
         let scales = Scales::one(job.neighborhood, n, &job.lattice.frame);
         match scales.ends {
-            Ends::Counts(_) => self.nearest(job, &scales, report),
             Ends::Limits(_) => self.within_radius(job, &scales, report),
-            Ends::Optimal(_) => {
+            Ends::Counts(_, None) => self.nearest(job, &scales, report),
+            Ends::Counts(_, Some(_)) => {
                 report.fallback = Some("the CPU found the lists of the optimal neighbourhoods".to_owned());
                 self.workers.install(|| Cpu.neighbors(job, report))
             }

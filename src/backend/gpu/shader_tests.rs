@@ -45,8 +45,9 @@ fn kernels() -> Vec<Kernel> {
                 if k == 1 {
                     kernels.push(search(Reach::Within, false, output));
                     kernels.push(search(Reach::Within, false, Output::Records(needs, 16)));
-                    let ends =
-                        [WalkEnds::Counts(1), WalkEnds::Counts(3), WalkEnds::Limits(2), WalkEnds::Optimal];
+                    let counts = [(1, false), (3, false), (0, true), (3, true)];
+                    let counts = counts.map(|(n, optimal)| WalkEnds::Counts(n, optimal));
+                    let ends = counts.into_iter().chain([WalkEnds::Limits(1), WalkEnds::Limits(2)]);
                     kernels.extend(ends.map(|ends| Kernel::Walk(Walk { needs, ends })));
                 }
             }

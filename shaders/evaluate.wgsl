@@ -10,7 +10,8 @@ struct Scale {
     radius: f32,
     // Rows of the columns, and words from one column to the next.
     stride: u32,
-    _pad0: u32,
+    // 1 if the query is a point of the cloud, and counts in its neighbourhood.
+    own: u32,
     _pad1: u32,
     _pad2: u32,
 }
@@ -42,10 +43,11 @@ fn trace(row: u32, word: u32) -> f32 {
 fn shape(row: u32) -> Shape {
     var s: Shape;
     let count = f32(records[row * RECORD_WORDS]);
-    let per_point = scale.quantum / count;
+    let per_point = scale.quantum / max(count, 1.0);
     let size = trace(row, 2u);
     let e = solve(row, 2u, size);
     s.n = count;
+    s.others = max(count - f32(scale.own), 1.0);
     s.lambda = e.values * (size * per_point * per_point);
     s.v1 = largest_positive(e.v1);
     s.v2 = largest_positive(e.v2);
@@ -61,11 +63,12 @@ fn shape(row: u32) -> Shape {
     s.z_max = value(row, 14u) * scale.quantum;
     #if PLANE
     let rest = solve(row, 16u, trace(row, 16u));
-    let mean = vec3<f32>(value(row, 8u), value(row, 9u), value(row, 10u)) / max(count - 1.0, 1.0);
+    let mean = vec3<f32>(value(row, 8u), value(row, 9u), value(row, 10u)) / s.others;
     s.plane_distance = -dot(upward(rest.v3), mean) * scale.quantum;
     #end
     #if EXTENT
-    s.extent_xy = vec2<f32>(value(row, RECORD_WORDS - 2u), value(row, RECORD_WORDS - 1u)) * scale.quantum;
+    let extent = RECORD_WORDS - 3u;
+    s.extent = vec3<f32>(value(row, extent), value(row, extent + 1u), value(row, extent + 2u)) * scale.quantum;
     #end
     #if COLOR
     let packed = colors[row];

@@ -4,6 +4,8 @@
 // The shape of one neighbourhood in the cloud's unit; the twin of `Shape` in formulas.rs.
 struct Shape {
     n: f32,
+    // Members but the query, which is none if it is no point of the cloud; one where there is none to divide zeros by.
+    others: f32,
     lambda: vec3<f32>,
     v1: vec3<f32>,
     v2: vec3<f32>,
@@ -18,7 +20,8 @@ struct Shape {
     distance_sum: f32,
     z_min: f32,
     z_max: f32,
-    extent_xy: vec2<f32>,
+    // Of the bounding box: a difference of z_max and z_min would round where the query is far from all members.
+    extent: vec3<f32>,
     variance_z: f32,
     plane_distance: f32,
     // red, green, blue, near-infrared in 0..1
@@ -134,28 +137,27 @@ fn feature_rank(s: Shape) -> f32 {
 }
 fn feature_neighbor_count(s: Shape) -> f32 { return s.n; }
 fn feature_knn_distance(s: Shape) -> f32 { return s.farthest; }
-fn feature_mean_distance(s: Shape) -> f32 { return s.distance_sum / max(s.n - 1.0, 1.0); }
+fn feature_mean_distance(s: Shape) -> f32 { return s.distance_sum / s.others; }
 fn feature_density_3d(s: Shape) -> f32 { return s.n / (4.0 / 3.0 * PI * s.radius * s.radius * s.radius); }
 fn feature_density_surface(s: Shape) -> f32 { return s.n / (PI * s.radius * s.radius); }
 fn feature_vertical_std(s: Shape) -> f32 { return sqrt(s.variance_z); }
-fn feature_vertical_range(s: Shape) -> f32 { return s.z_max - s.z_min; }
+fn feature_vertical_range(s: Shape) -> f32 { return s.extent.z; }
 fn feature_nearest_distance(s: Shape) -> f32 { return s.nearest; }
 fn feature_std_distance(s: Shape) -> f32 {
     // In units of r, so that squares neither overflow nor underflow.
     let r = max(s.radius, 1e-30);
-    let others = max(s.n - 1.0, 1.0);
     let offset = s.sum / r;
     let squares = s.n * (lambda_sum(s) / r / r) + dot(offset, offset) / s.n;
-    let mean = s.distance_sum / r / others;
-    return r * sqrt(max(squares / others - mean * mean, 0.0));
+    let mean = s.distance_sum / r / s.others;
+    return r * sqrt(max(squares / s.others - mean * mean, 0.0));
 }
-fn feature_extent_x(s: Shape) -> f32 { return s.extent_xy.x; }
-fn feature_extent_y(s: Shape) -> f32 { return s.extent_xy.y; }
-fn feature_extent_z(s: Shape) -> f32 { return s.z_max - s.z_min; }
-fn feature_neighborhood_extent(s: Shape) -> f32 { return length(vec3<f32>(s.extent_xy, s.z_max - s.z_min)); }
+fn feature_extent_x(s: Shape) -> f32 { return s.extent.x; }
+fn feature_extent_y(s: Shape) -> f32 { return s.extent.y; }
+fn feature_extent_z(s: Shape) -> f32 { return s.extent.z; }
+fn feature_neighborhood_extent(s: Shape) -> f32 { return length(s.extent); }
 fn feature_height_extent_ratio(s: Shape) -> f32 {
-    let flat = length(s.extent_xy);
-    return select((s.z_max - s.z_min) / max(flat, 1e-30), 0.0, flat == 0.0);
+    let flat = length(s.extent.xy);
+    return select(s.extent.z / max(flat, 1e-30), 0.0, flat == 0.0);
 }
 fn feature_z_below(s: Shape) -> f32 { return 0.0 - s.z_min; }
 fn feature_z_above(s: Shape) -> f32 { return s.z_max; }

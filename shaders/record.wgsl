@@ -44,14 +44,24 @@ fn write_record(
     let at = row * RECORD_WORDS;
     let own = scatter(n, squares, sum);
     var flags = select(0u, FLAG_FEW, n < 3u);
-    if (is_zero64(own[0]) && is_zero64(own[3]) && is_zero64(own[5])) {
+    if (n == 0u) {
+        flags = FLAG_EMPTY;
+    } else if (is_zero64(own[0]) && is_zero64(own[3]) && is_zero64(own[5])) {
         flags |= FLAG_IDENTICAL;
     } else if (is_line(own)) {
         flags |= FLAG_COLLINEAR;
     }
+    if (n > 0u && radius_sq == 0u) {
+        flags |= FLAG_NO_RADIUS;
+    }
     #if PLANE
-    let rest = scatter(n - 1u, squares, sum);
-    if (n < 4u || is_line(rest)) {
+    #if FOREIGN
+    let others = n;
+    #else
+    let others = n - 1u;
+    #end
+    let rest = scatter(others, squares, sum);
+    if (n > 0u && (others < 3u || is_line(rest))) {
         flags |= FLAG_NO_PLANE;
     }
     output[at + 16u] = bitcast<u32>(round64(rest[0]));
@@ -63,8 +73,9 @@ fn write_record(
     #end
     #if EXTENT
     let extent = bounds.xy_max - bounds.xy_min;
-    output[at + RECORD_WORDS - 2u] = bitcast<u32>(f32(extent.x));
-    output[at + RECORD_WORDS - 1u] = bitcast<u32>(f32(extent.y));
+    output[at + RECORD_WORDS - 3u] = bitcast<u32>(f32(extent.x));
+    output[at + RECORD_WORDS - 2u] = bitcast<u32>(f32(extent.y));
+    output[at + RECORD_WORDS - 1u] = bitcast<u32>(f32(bounds.z_max - bounds.z_min));
     #end
     output[at] = n;
     output[at + 1u] = flags;

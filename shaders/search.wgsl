@@ -1,4 +1,4 @@
-// One invocation: one point of the chunk, in cell order; finds the squared distance of its farthest member, then writes
+// One invocation: one point of the chunk, in cell order, or one query that is no point of it (FOREIGN); finds the squared distance of its farthest member, then writes
 // the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
 // (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL).
 //
@@ -11,18 +11,28 @@
 @group(0) @binding(3) var<storage, read> cube_cuts: array<u32>;
 @group(0) @binding(4) var<storage, read> cube_bases: array<u32>;
 @group(0) @binding(5) var<storage, read> cell_starts: array<u32>;
+#if FOREIGN
+// Places of the queries, three words each, in the order of the rows.
+@group(0) @binding(6) var<storage, read> queries: array<f32>;
+#else
 // Row of the output for each point; NO_ROW for halo.
 @group(0) @binding(6) var<storage, read> rows: array<u32>;
+#end
 @group(0) @binding(7) var<storage, read_write> output: array<u32>;
-// Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, grid.points words each:
-// positions in `sorted`, and rows.
+// Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, one word for each query
+// there is: positions in `sorted` (rows if FOREIGN), and rows.
 @group(0) @binding(8) var<storage, read_write> queue: array<atomic<u32>>;
 
 var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
 
 fn leave(list: u32, query: u32) {
     let at = atomicAdd(&queue[list], 1u);
-    atomicStore(&queue[2u + list * grid.points + at], query);
+    #if FOREIGN
+    let all = grid.rows;
+    #else
+    let all = grid.points;
+    #end
+    atomicStore(&queue[2u + list * all + at], query);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -37,6 +47,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     position = atomicLoad(&queue[2u + position]);
     #end
+    #if FOREIGN
+    let row = position;
+    let q = vec3<f32>(queries[3u * row], queries[3u * row + 1u], queries[3u * row + 2u]);
+    #else
     let own = sorted[position];
     let q = own.xyz;
     #if HALO
@@ -46,6 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #else
     let row = bitcast<u32>(own.w);
+    #end
     #end
 
     var steps = 0u;
@@ -68,7 +83,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let home_cells = home_cuts * home_cuts * home_cuts;
     let home_count = cell_starts[home_base + home_cells] - cell_starts[home_base];
     // Radius of a disc that holds k points where the cube's points lie on a surface across it.
-    var reach = REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * f32(home_count)));
+    #if FOREIGN
+    // An empty cube counts as sparse, and a query outside of the grid has its box to reach first.
+    let outside = length(max(max(-q, q - grid.extent), vec3<f32>(0.0)));
+    let count_there = f32(max(home_count, 8u));
+    #else
+    let outside = 0.0;
+    let count_there = f32(home_count);
+    #end
+    var reach = outside + REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * count_there));
     reach = clamp(reach, 1.5, REACH_LIMIT);
     for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
         #list_reset
@@ -265,8 +288,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     #if BALL
-    // One zero distance is the query's own.
+    // One zero distance is the query's own, if it is a point of the cloud.
+    #if FOREIGN
+    let nearest_sq = select(dist_to_u32(nearest), 0u, zeros != 0u || count < 1u);
+    #else
     let nearest_sq = select(dist_to_u32(nearest), 0u, zeros != 1u || count < 2u);
+    #end
     #else
     #list_nearest
     #end

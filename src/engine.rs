@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::backend::cpu::Cpu;
 use crate::backend::gpu::Gpu;
 use crate::backend::{Job, PointAttributes, Strategy};
-use crate::cloud::{Lattice, PointCloud};
+use crate::cloud::PointCloud;
 use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
 use crate::error::{Error, Result};
@@ -18,6 +18,7 @@ use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::{Options, Orientation};
 use crate::orient;
 use crate::report::Report;
+use crate::together::together;
 
 /// What may compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -133,22 +134,56 @@ impl Engine {
     ) -> Result<(Columns, Report)> {
         cloud.validate()?;
         options.validate()?;
-        let (attributes, color) = attributes(cloud, set)?;
+        self.compute(Clouds { cloud, queries: None }, set, neighborhood, options)
+    }
+
+    /// Computes `set` at every point of `queries`, which are no points of `cloud`: a query counts in no neighbourhood, k
+    /// counts points of the cloud, and a radius may hold none ([`Flags::EMPTY`]). Colours are the queries' own.
+    /// `mean_distance`, `nearest_distance`, `plane_distance` and the like are about all members. A query that its cloud
+    /// [ignores](PointCloud::ignoring) has no values.
+    ///
+    /// Both clouds are put on one lattice: coordinates get the frame that they would have as one cloud, a lattice keeps its
+    /// own where the other's coordinates lie on it.
+    ///
+    /// # Errors
+    /// As [`features_with`](Self::features_with), and [`Error::FramesDiffer`] for two lattices out of step.
+    pub fn features_at(
+        &self,
+        queries: &PointCloud<'_>,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhood: Neighborhood,
+        options: &Options,
+    ) -> Result<(Columns, Report)> {
+        cloud.validate()?;
+        queries.validate()?;
+        options.validate()?;
+        self.compute(Clouds { cloud, queries: Some(queries) }, set, neighborhood, options)
+    }
+
+    fn compute(
+        &self,
+        clouds: Clouds<'_, '_>,
+        set: &FeatureSet,
+        neighborhood: Neighborhood,
+        options: &Options,
+    ) -> Result<(Columns, Report)> {
+        let (attributes, color) = attributes(clouds.asked(), set)?;
         let report = Report { features: set.iter().collect(), color, ..Report::default() };
         let computed = match options.orientation {
             Orientation::Up => set.clone(),
             Orientation::Viewpoint(_) => orient::with_normals(set),
         };
         let (mut raw, report) =
-            self.run(cloud, attributes, neighborhood, report, |strategy, job, report| {
-                if job.lattice.len() == 0 {
+            self.run(clouds, attributes, neighborhood, report, |strategy, job, report| {
+                if job.asked().len() == 0 {
                     return Ok(RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() });
                 }
-                let mut raw = strategy.features(job, &computed, report)?;
+                let mut raw = of_queries(strategy, job, &computed, report)?;
                 flag_dark(&mut raw.flags, &job.attributes);
                 flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
                 if let Orientation::Viewpoint(at) = options.orientation {
-                    report.time("orient", || orient::turn(&computed, job.lattice, at, &mut raw));
+                    report.time("orient", || orient::turn(&computed, job.asked(), at, &mut raw));
                 }
                 Ok(raw)
             })?;
@@ -167,27 +202,55 @@ impl Engine {
         neighborhood: Neighborhood,
     ) -> Result<(Neighbors, Report)> {
         cloud.validate()?;
+        self.lists(Clouds { cloud, queries: None }, neighborhood)
+    }
+
+    /// Finds the neighbours in `cloud` of every point of `queries`, which are no points of it: they count in no
+    /// neighbourhood, and rows may be empty. Row `i` holds indices in `cloud`.
+    ///
+    /// # Errors
+    /// As [`features_at`](Self::features_at).
+    pub fn neighbors_of(
+        &self,
+        queries: &PointCloud<'_>,
+        cloud: &PointCloud<'_>,
+        neighborhood: Neighborhood,
+    ) -> Result<(Neighbors, Report)> {
+        cloud.validate()?;
+        queries.validate()?;
+        self.lists(Clouds { cloud, queries: Some(queries) }, neighborhood)
+    }
+
+    fn lists(&self, clouds: Clouds<'_, '_>, neighborhood: Neighborhood) -> Result<(Neighbors, Report)> {
         let attributes = PointAttributes::default();
-        self.run(cloud, attributes, neighborhood, Report::default(), |strategy, job, report| {
-            match job.lattice.len() {
-                0 => Ok(Neighbors { offsets: vec![0], ..Neighbors::default() }),
+        self.run(clouds, attributes, neighborhood, Report::default(), |strategy, job, report| {
+            match (job.asked().len(), job.lattice.len()) {
+                (0, _) | (_, 0) => {
+                    Ok(Neighbors { offsets: vec![0; job.asked().len() + 1], ..Neighbors::default() })
+                }
                 _ => strategy.neighbors(job, report),
             }
         })
     }
 
-    /// Puts the cloud on its lattice and runs `work` on the GPU, then on the CPU if that failed and may.
+    /// Puts the clouds on their lattice and runs `work` on the GPU, then on the CPU if that failed and may.
     fn run<T: Spread>(
         &self,
-        cloud: &PointCloud<'_>,
+        clouds: Clouds<'_, '_>,
         attributes: PointAttributes<'_>,
         neighborhood: Neighborhood,
         mut report: Report,
         work: impl Fn(&dyn Strategy, &Job<'_>, &mut Report) -> Result<T>,
     ) -> Result<(T, Report)> {
         let start = Instant::now();
-        let lattice: Lattice<'_> = report.time("lattice", || cloud.lattice())?;
-        report.points = lattice.len();
+        let Clouds { cloud, queries } = clouds;
+        let (asked, lattice) = report.time("lattice", || -> Result<_> {
+            Ok(match queries {
+                None => (None, cloud.lattice()?),
+                Some(queries) => together(queries, cloud).map(|(asked, there)| (Some(asked), there))?,
+            })
+        })?;
+        report.points = clouds.asked().len();
         report.quantum = lattice.frame.quantum();
         report.unit = cloud.units.horizontal;
         report.vertical_unit = cloud.units.vertical;
@@ -196,17 +259,18 @@ impl Engine {
         report.fallback.clone_from(&self.fallback);
         let kept = Kept::of(cloud.ignored);
         report.left_out = kept.as_ref().map_or(0, Kept::left_out);
-        let (lattice, channels) = match &kept {
-            None => (lattice, None),
-            Some(kept) => {
-                let channels = report.time("filter", || kept.channels(&attributes));
-                (report.time("filter", || kept.lattice(&lattice))?, Some(channels))
-            }
+        let kept_queries = queries.and_then(|queries| Kept::of(queries.ignored));
+        let rows = if queries.is_some() { &kept_queries } else { &kept };
+        let filter = || -> Result<_> {
+            let asked = asked.map(|asked| Kept::those(&kept_queries, asked)).transpose()?;
+            Ok((Kept::those(&kept, lattice)?, asked, rows.as_ref().map(|kept| kept.channels(&attributes))))
         };
+        let filters = kept.is_some() || rows.is_some();
+        let (lattice, asked, channels) = if filters { report.time("filter", filter)? } else { filter()? };
         let attributes = channels.as_ref().map_or(attributes, |own| own.replace(&attributes));
-        let job = Job { lattice: &lattice, attributes, neighborhood };
+        let job = Job { lattice: &lattice, queries: asked.as_ref(), attributes, neighborhood };
         let on_gpu = match &self.gpu {
-            Some(gpu) if lattice.len() > 0 => {
+            Some(gpu) if job.asked().len() > 0 => {
                 let mut attempt = report.clone();
                 attempt.backend = "gpu";
                 attempt.adapter = Some(gpu.name().to_owned());
@@ -225,20 +289,70 @@ impl Engine {
         let (out, mut report) = match on_gpu {
             Some(done) => done,
             None => {
-                if lattice.len() > 0 {
+                if job.asked().len() > 0 {
                     report.backend = "cpu";
                 }
                 let out = work(&Cpu, &job, &mut report)?;
                 (out, report)
             }
         };
-        let out = match &kept {
-            None => out,
-            Some(kept) => report.time("filter", || out.spread(kept)),
+        let out = match filters {
+            false => out,
+            true => report.time("filter", || {
+                let out = match &kept {
+                    Some(kept) => out.rename(kept),
+                    None => out,
+                };
+                match rows {
+                    Some(kept) => out.spread(kept),
+                    None => out,
+                }
+            }),
         };
         report.seconds = start.elapsed().as_secs_f64();
         Ok((out, report))
     }
+}
+
+/// What a call is about: a cloud, and queries of it that are no points of it.
+#[derive(Debug, Clone, Copy)]
+struct Clouds<'c, 'a> {
+    cloud: &'c PointCloud<'a>,
+    queries: Option<&'c PointCloud<'a>>,
+}
+
+impl<'c, 'a> Clouds<'c, 'a> {
+    /// What there is one row of the result for.
+    fn asked(&self) -> &'c PointCloud<'a> {
+        self.queries.unwrap_or(self.cloud)
+    }
+}
+
+/// Columns of a job that asks about something. A cloud without points gives no neighbourhood a member, and where no
+/// neighbourhood is needed, none is looked for.
+fn of_queries(
+    strategy: &dyn Strategy,
+    job: &Job<'_>,
+    set: &FeatureSet,
+    report: &mut Report,
+) -> Result<RawColumns> {
+    let members = job.lattice.len() > 0;
+    if members && set.needs_neighbors() || !job.is_foreign() {
+        return strategy.features(job, set, report);
+    }
+    let own: FeatureSet = set.iter().filter(|f| !f.needs_neighbors()).collect();
+    let alone = Job { lattice: job.asked(), queries: None, ..*job };
+    let RawColumns { values, mut flags } = strategy.features(&alone, &own, report)?;
+    let mut values = values.into_iter();
+    let mut column = |f: Feature| match f.needs_neighbors() {
+        true => vec![f32::NAN; flags.len()],
+        false => values.next().unwrap_or_default(),
+    };
+    let values = set.iter().map(&mut column).collect();
+    if set.needs_neighbors() {
+        flags.iter_mut().for_each(|flags| *flags |= Flags::EMPTY.0);
+    }
+    Ok(RawColumns { values, flags })
 }
 
 /// The channels that `set` needs, with their depths; an error that lists every one the cloud lacks.
@@ -312,15 +426,15 @@ impl FeatureSet {
     }
 }
 
-/// Marks neighbourhoods without extent where the farthest member gives the radius. Backends need not look for the plane
+/// Drops the flag of a radius of zero where the farthest member does not give it. Backends need not look for the plane
 /// when no feature is about it: its flag is kept only where one is, so that flags agree.
 fn flag_no_radius(flags: &mut [u32], neighborhood: Neighborhood, with_plane: bool) {
     let has_radius = matches!(neighborhood, Neighborhood::Radius { .. });
     let keep = if with_plane { u32::MAX } else { !Flags::NO_PLANE.0 };
     flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| {
         *flags &= keep;
-        if !has_radius && *flags & Flags::IDENTICAL.0 != 0 {
-            *flags |= Flags::NO_RADIUS.0;
+        if has_radius {
+            *flags &= !Flags::NO_RADIUS.0;
         }
     });
 }

@@ -53,6 +53,15 @@ pub enum Error {
         /// Quanta allowed.
         limit: u32,
     },
+    /// Queries and cloud cannot stand on one lattice: their quanta differ, or their origins are no whole number of
+    /// quanta apart.
+    #[error("queries and cloud have no lattice in common: quanta {quanta:?}, origins {origins:?}")]
+    FramesDiffer {
+        /// Of the queries and of the cloud.
+        quanta: [f64; 2],
+        /// Of the queries and of the cloud; zeros where quanta were stated for coordinates.
+        origins: [[f64; 3]; 2],
+    },
     /// A neighbourhood that holds no point.
     #[error("k = 0: a neighbourhood needs at least one point")]
     ZeroNeighbors,

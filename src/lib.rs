@@ -10,6 +10,7 @@
 //!   distances are exact everywhere and neighbours agree to the bit between the CPU and any GPU.
 //! * [`FeatureSet`] names what to compute; [`Feature`] lists everything there is, with formula, unit and source.
 //! * [`Engine::features`] and, with [`Options`], [`Engine::features_with`] give [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
+//! * [`Engine::features_at`] and [`Engine::neighbors_of`] ask at places that are no points of the cloud.
 #![cfg_attr(feature = "las", doc = "* [`las`] reads and writes LAS/LAZ files.")]
 //!
 //! ```
@@ -42,6 +43,7 @@ mod orient;
 mod plan;
 mod report;
 pub mod synthetic;
+mod together;
 mod unit;
 
 pub use backend::gpu::{AdapterInfo, adapters};

@@ -10,15 +10,29 @@ use crate::features::{Attributes, FeatureSet};
 use crate::neighborhood::{Neighborhood, Neighbors, Rule};
 use crate::report::Report;
 
-/// One cloud, ready to compute on: at least one point, every input of the request there.
+/// One cloud, ready to compute on: at least one point and one query, every input of the request there.
 #[derive(Debug)]
 pub(crate) struct Job<'a> {
+    /// The points that are members of neighbourhoods.
     pub(crate) lattice: &'a Lattice<'a>,
+    /// Where neighbourhoods are looked for, if not at those points: on the same lattice, and members of none.
+    pub(crate) queries: Option<&'a Lattice<'a>>,
+    /// What the queries carry.
     pub(crate) attributes: PointAttributes<'a>,
     pub(crate) neighborhood: Neighborhood,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    /// What there is one row of output for: the queries, else the points.
+    pub(crate) fn asked(&self) -> &'a Lattice<'a> {
+        self.queries.unwrap_or(self.lattice)
+    }
+
+    /// Whether queries are no members of their own neighbourhoods.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.queries.is_some()
+    }
+
     /// The neighbourhood in the cloud's quanta.
     pub(crate) fn rule(&self) -> Rule {
         self.neighborhood.rule(self.lattice.len(), &self.lattice.frame)
@@ -27,10 +41,10 @@ impl Job<'_> {
 
 /// Computes jobs. Implementations agree on neighbours to the bit, on columns within the catalogue's tolerances.
 pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
-    /// Values and flags of every point.
+    /// Values and flags of every query.
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns>;
 
-    /// Neighbour lists of every point.
+    /// Neighbour lists of every query.
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors>;
 }
 

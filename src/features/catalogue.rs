@@ -175,20 +175,20 @@ catalogue! {
     VerticalStd "vertical_std" "m" (0.0, INF); "standard deviation of z in N (÷ n)"; "Weinmann 2015"; XYZ; OfRadius(2e-6);
         []; []; |s: &Shape| s.variance_z.sqrt();
     VerticalRange "vertical_range" "m" (0.0, INF); "max z − min z in N"; "Weinmann 2015; Hackel 2016"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.z_max - s.z_min;
+        []; []; |s: &Shape| s.extent[2];
     NearestDistance "nearest_distance" "m" (0.0, INF); "distance to the nearest member but the query; 0 for duplicates"; "CloudCompare issue 2166"; XYZ; Relative(5e-7);
         []; []; |s: &Shape| s.nearest;
     // A difference of squares: where all distances are nearly equal, f32 leaves √(6e-7) of r.
     StdDistance "std_distance" "m" (0.0, INF); "standard deviation of the distances to the members but the query (÷ n − 1)"; "IGN LiDAR HD features"; XYZ; OfRadius(1.5e-3);
         []; []; |s: &Shape| s.std_distance();
     ExtentX "extent_x" "m" (0.0, INF); "max x − min x in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.extent_xy[0];
+        []; []; |s: &Shape| s.extent[0];
     ExtentY "extent_y" "m" (0.0, INF); "max y − min y in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.extent_xy[1];
+        []; []; |s: &Shape| s.extent[1];
     ExtentZ "extent_z" "m" (0.0, INF); "max z − min z in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.z_max - s.z_min;
+        []; []; |s: &Shape| s.extent[2];
     NeighborhoodExtent "neighborhood_extent" "m" (0.0, INF); "diagonal of the bounding box of N"; "IGN LiDAR HD features"; XYZ; Relative(1e-6);
-        []; []; |s: &Shape| s.flat_extent().hypot(s.z_max - s.z_min);
+        []; []; |s: &Shape| s.flat_extent().hypot(s.extent[2]);
     HeightExtentRatio "height_extent_ratio" "-" (0.0, INF); "extent_z/√(extent_x² + extent_y²), 0 where that is 0"; "IGN LiDAR HD features"; XYZ; Relative(2e-6);
         []; []; |s: &Shape| s.height_extent_ratio();
     ZBelow "z_below" "m" (0.0, INF); "z of the query − min z in N"; "Hackel 2016"; XYZ; Relative(5e-7);

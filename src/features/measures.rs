@@ -97,7 +97,7 @@ impl Shape {
 
     /// Members but the query; one where there is none, since it divides zeros.
     fn others(&self) -> f64 {
-        (self.n - 1.0).max(1.0)
+        self.others.max(1.0)
     }
 
     pub(crate) fn mean_distance(&self) -> f64 {
@@ -112,13 +112,13 @@ impl Shape {
 
     /// Diagonal of the bounding box's footprint.
     pub(crate) fn flat_extent(&self) -> f64 {
-        self.extent_xy[0].hypot(self.extent_xy[1])
+        self.extent[0].hypot(self.extent[1])
     }
 
     pub(crate) fn height_extent_ratio(&self) -> f64 {
         match self.flat_extent() {
             0.0 => 0.0,
-            flat => (self.z_max - self.z_min) / flat,
+            flat => self.extent[2] / flat,
         }
     }
 

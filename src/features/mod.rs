@@ -176,6 +176,9 @@ impl Flags {
     /// The point is left out of neighbourhoods ([`PointCloud::ignoring`](crate::PointCloud::ignoring)): all its
     /// features are undefined.
     pub const LEFT_OUT: Self = Self(1 << 16);
+    /// The neighbourhood has no member: nothing of the cloud lies within the radius of a query that is no point of it
+    /// ([`Engine::features_at`](crate::Engine::features_at)).
+    pub const EMPTY: Self = Self(1 << 17);
 
     /// Every flag with its name and what it says.
     pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
@@ -200,6 +203,11 @@ impl Flags {
             "left_out",
             "the point is left out of neighbourhoods, all its features are undefined",
         ),
+        (
+            Self::EMPTY,
+            "empty",
+            "the neighbourhood has no member; its features are undefined, but neighbor_count is 0",
+        ),
     ];
 
     /// Whether any flag of `other` is set.
@@ -219,6 +227,11 @@ impl Feature {
     /// The catalogue's row.
     pub fn row(self) -> &'static Row {
         &CATALOGUE[self as usize]
+    }
+
+    /// Whether it is a formula over the members of the neighbourhood.
+    pub(crate) fn needs_neighbors(self) -> bool {
+        self.row().inputs.contains(&Input::Xyz)
     }
 
     /// Name, in `snake_case`.
@@ -335,6 +348,11 @@ impl FeatureSet {
         self.0.iter().copied()
     }
 
+    /// Whether any feature is a formula over the members of the neighbourhood.
+    pub(crate) fn needs_neighbors(&self) -> bool {
+        self.0.iter().any(|f| f.needs_neighbors())
+    }
+
     /// Whether any feature is computed from `input`.
     pub(crate) fn needs(&self, input: Input) -> bool {
         self.0.iter().any(|f| f.row().inputs.contains(&input))
@@ -385,7 +403,7 @@ mod tests {
             assert!(flag.0.is_power_of_two() && all & flag.0 == 0, "{name}");
             all | flag.0
         });
-        assert_eq!(all, 0x1_00ff, "a new flag belongs into the table");
+        assert_eq!(all, 0x3_00ff, "a new flag belongs into the table");
     }
 
     #[test]

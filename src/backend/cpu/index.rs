@@ -51,37 +51,50 @@ impl<'a> CpuIndex<'a> {
         &self.sites
     }
 
-    /// Neighbours of the given points, each site searched once, in parallel. The rows hold `min(k, n)`
+    /// Neighbours of the given centres, each searched once, in parallel. The rows hold `min(k, n)`
     /// (squared distance, index) each.
-    pub(crate) fn neighbors_of(&self, points: &[u32], k: usize) -> Batch<(u64, u32)> {
+    pub(crate) fn neighbors_of(&self, centers: &[Center], k: usize) -> Batch<(u64, u32)> {
         let members = k.min(self.lattice.len());
         let rule = Rule { k: members, cuts: true, limit: None, radius: None };
-        self.batch(points, members, |search, site, row| row.copy_from_slice(search.neighbors(site, rule)))
+        self.batch(centers, members, |search, center, row| {
+            row.copy_from_slice(search.neighbors(center, rule))
+        })
     }
 
-    /// Moments of the given points' neighbourhoods, each site searched once, in parallel; rows of one.
-    pub(crate) fn moments_of(&self, points: &[u32], rule: Rule) -> Batch<Moments> {
-        self.batch(points, 1, |search, site, row| row[0] = search.moments(site, rule))
+    /// Moments of the given centres' neighbourhoods, each searched once, in parallel; rows of one.
+    pub(crate) fn moments_of(&self, centers: &[Center], rule: Rule) -> Batch<Moments> {
+        self.batch(centers, 1, |search, center, row| row[0] = search.moments(center, rule))
     }
 
-    fn batch<T, F>(&self, points: &[u32], row_len: usize, answer: F) -> Batch<T>
+    /// What to search around for a place: that of a point of the cloud, or of a foreign query.
+    pub(crate) fn center(&self, place: [i32; 3], foreign: bool) -> Center {
+        if foreign { Center::Foreign(place) } else { Center::Site(self.sites.at(place)) }
+    }
+
+    fn batch<T, F>(&self, asked: &[Center], row_len: usize, answer: F) -> Batch<T>
     where
         T: Clone + Default + Send,
-        F: Fn(&mut Search<'_>, u32, &mut [T]) + Sync,
+        F: Fn(&mut Search<'_>, Center, &mut [T]) + Sync,
     {
-        let site_of = |i: &u32| self.sites.at(self.lattice.points[*i as usize]);
-        let asked: Vec<u32> = points.par_iter().with_min_len(1 << 10).map(site_of).collect();
-        let mut sites = asked.clone();
-        sites.par_sort_unstable();
-        sites.dedup();
-        let mut rows = vec![T::default(); sites.len() * row_len];
+        let mut centers = asked.to_vec();
+        centers.par_sort_unstable();
+        centers.dedup();
+        let mut rows = vec![T::default(); centers.len() * row_len];
         rows.par_chunks_mut(row_len)
-            .zip(&sites)
+            .zip(&centers)
             .with_min_len(SITES_PER_TASK)
-            .for_each_init(|| Search::new(self), |search, (row, &site)| answer(search, site, row));
+            .for_each_init(|| Search::new(self), |search, (row, &center)| answer(search, center, row));
         let row_of = asked.par_iter().with_min_len(1 << 10);
-        let row_of = row_of.map(|site| sites.partition_point(|s| s < site) as u32).collect();
+        let row_of = row_of.map(|center| centers.partition_point(|c| c < center) as u32).collect();
         Batch { rows, row_len, row_of }
+    }
+
+    /// A centre's place, and the points there that a search meets first.
+    fn resolve(&self, center: Center) -> ([i32; 3], &[u32]) {
+        match center {
+            Center::Site(site) => (self.sites.places()[site as usize], self.sites.points(site)),
+            Center::Foreign(place) => (place, &[]),
+        }
     }
 }
 
@@ -89,6 +102,15 @@ impl std::fmt::Debug for CpuIndex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CpuIndex").field("sites", &self.sites.len()).finish_non_exhaustive()
     }
+}
+
+/// What is searched around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Center {
+    /// A place of the cloud.
+    Site(u32),
+    /// Any place: the query there is no point of the cloud.
+    Foreign([i32; 3]),
 }
 
 /// Answers for a list of points, without repeats for points of one place.
@@ -122,23 +144,23 @@ impl<'i> Search<'i> {
         Self { index, near: Vec::new(), found: Vec::new(), offsets: Vec::new() }
     }
 
-    /// The members of a site's neighbourhood, as (squared distance, index) in that order.
-    pub(super) fn neighbors(&mut self, site: u32, rule: Rule) -> &[(u64, u32)] {
+    /// The members of a neighbourhood, as (squared distance, index) in that order.
+    pub(super) fn neighbors(&mut self, center: Center, rule: Rule) -> &[(u64, u32)] {
         let k = rule.k;
         if let (false, Some(limit)) = (rule.cuts, rule.limit) {
-            return self.within(site, limit);
+            return self.within(center, limit);
         }
-        self.nearest(site, k);
+        self.nearest(center, k);
         if let Some(limit) = rule.limit {
             self.found.truncate(self.found.partition_point(|found| found.0 <= limit));
         }
         &self.found
     }
 
-    /// Every point within a squared distance of a site.
-    fn within(&mut self, site: u32, limit: u64) -> &[(u64, u32)] {
+    /// Every point within a squared distance.
+    fn within(&mut self, center: Center, limit: u64) -> &[(u64, u32)] {
         let CpuIndex { sites, tree, .. } = self.index;
-        let center = sites.places()[site as usize];
+        let (center, _) = self.index.resolve(center);
         self.found.clear();
         tree.query(&turned(center))
             .within::<SquaredEuclidean<f64>>(radius_sq_around(limit))
@@ -153,16 +175,16 @@ impl<'i> Search<'i> {
         &self.found
     }
 
-    /// The `min(k, n)` points nearest to a site.
-    fn nearest(&mut self, site: u32, k: usize) -> &[(u64, u32)] {
+    /// The `min(k, n)` nearest points.
+    fn nearest(&mut self, center: Center, k: usize) -> &[(u64, u32)] {
         let index = self.index;
         self.found.clear();
-        let own = index.sites.points(site);
+        let (place, own) = index.resolve(center);
         if own.len() >= k {
             self.found.extend(own[..k].iter().map(|&i| (0, i)));
             return &self.found;
         }
-        let cut = self.fetch(site, k, own.len());
+        let cut = self.fetch(place, k, own.len());
         for &(d, s) in self.near.iter().take_while(|near| near.0 <= cut) {
             let points = index.sites.points(s);
             self.found.extend(points[..points.len().min(k)].iter().map(|&i| (d, i)));
@@ -172,26 +194,25 @@ impl<'i> Search<'i> {
         &self.found
     }
 
-    /// Sums over the neighbourhood of a site.
-    pub(super) fn moments(&mut self, site: u32, rule: Rule) -> Moments {
-        self.neighbors(site, rule);
-        let center = self.index.sites.places()[site as usize];
+    /// Sums over a neighbourhood.
+    pub(super) fn moments(&mut self, around: Center, rule: Rule) -> Moments {
+        self.neighbors(around, rule);
+        let (center, _) = self.index.resolve(around);
         self.offsets.clear();
         self.offsets.extend(self.found.iter().map(|&(_, i)| {
             let p = self.index.lattice.points[i as usize];
             std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
         }));
-        Moments::of(&self.offsets)
+        Moments::new(&self.offsets, matches!(around, Center::Foreign(_)))
     }
 
     /// Puts every site that may hold one of the `k` nearest points into `near`, by (squared distance, site), and
     /// gives the squared distance within which `k` points lie.
-    fn fetch(&mut self, site: u32, k: usize, own: usize) -> u64 {
+    fn fetch(&mut self, center: [i32; 3], k: usize, own: usize) -> u64 {
         let CpuIndex { sites, tree, .. } = self.index;
-        let center = sites.places()[site as usize];
         let query = turned(center);
         let exact = |s: u32| dist_sq(center, sites.places()[s as usize]);
-        // Each site holds a point at least, and the query's own holds `own`.
+        // Each site holds a point at least, and the query's own, if it has one, holds `own`.
         let wanted = (k - own + 1).saturating_add(SPARE).min(sites.len());
         let nearest = tree
             .query(&query)
@@ -252,9 +273,10 @@ mod tests {
         let index = CpuIndex::new(&lattice).unwrap();
         // Each point twice: repeats must not disturb the rows.
         let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
-        let lists = index.neighbors_of(&asked, k);
+        let centers: Vec<_> = asked.iter().map(|&i| index.center(points[i as usize], false)).collect();
+        let lists = index.neighbors_of(&centers, k);
         let rule = Rule { k: k.min(points.len()), cuts: true, limit: None, radius: None };
-        let moments = index.moments_of(&asked, rule);
+        let moments = index.moments_of(&centers, rule);
         assert_eq!(lists.rows.len(), index.sites().len() * lists.row_len);
         for (at, &i) in asked.iter().enumerate() {
             let query = points[i as usize];
@@ -267,7 +289,7 @@ mod tests {
                 std::array::from_fn(|a| i64::from(points[j as usize][a]) - i64::from(query[a]))
             };
             let offsets: Vec<_> = expected.iter().map(|&(_, j)| offset(j)).collect();
-            assert_eq!(moments.row(at), [Moments::of(&offsets)]);
+            assert_eq!(moments.row(at), [Moments::new(&offsets, false)]);
         }
     }
 

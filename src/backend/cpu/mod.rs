@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use rayon::prelude::*;
 
-pub(crate) use self::index::CpuIndex;
+pub(crate) use self::index::{Center, CpuIndex};
 use self::index::{SITES_PER_TASK, Search};
+use self::sites::Sites;
 use super::{Job, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
@@ -27,7 +28,7 @@ pub(crate) struct Cpu;
 impl Strategy for Cpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         report.chunks = 1;
-        if !set.needs(Input::Xyz) {
+        if !set.needs_neighbors() {
             return Ok(report.time("query", || of_attributes(job, set)));
         }
         let index = report.time("index", || CpuIndex::new(job.lattice))?;
@@ -43,7 +44,7 @@ impl Strategy for Cpu {
 
 /// Features of what each point itself carries: no neighbour is looked for.
 fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
-    let n = job.lattice.len();
+    let n = job.asked().len();
     let shape = Shape::new(&Moments { n: 1, ..Moments::default() }, 1.0, None, Attributes::default(), false);
     let column = |row: &Row| {
         (0..n)
@@ -59,7 +60,7 @@ fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
 }
 
 fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> RawColumns {
-    let n = job.lattice.len();
+    let n = job.asked().len();
     let rule = job.rule();
     let quantum = job.lattice.frame.quantum();
     let rows: Vec<&Row> = set.iter().map(|f| f.row()).collect();
@@ -69,10 +70,9 @@ fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> Ra
     let flags = zeros(n);
     let of_place = |column: &usize| rows[*column].inputs == [Input::Xyz];
     let (shared, own): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(of_place);
-    each_site(index, |search, site| {
-        let moments = search.moments(site, rule);
+    each_site(job, index, |search, center, points| {
+        let moments = search.moments(center, rule);
         let mut shape = Shape::new(&moments, quantum, rule.radius, Attributes::default(), with_plane);
-        let points = index.sites().points(site);
         for &column in &shared {
             let value = ((rows[column].cpu)(&shape) as f32).to_bits();
             points.iter().for_each(|&i| values[column][i as usize].store(value, Relaxed));
@@ -98,13 +98,13 @@ fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> Ra
 }
 
 fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
-    let n = job.lattice.len();
+    let n = job.asked().len();
     let rule = job.rule();
     let lengths = zeros(n);
     if rule.limit.is_some() {
-        each_site(index, |search, site| {
-            let found = search.neighbors(site, rule).len() as u32;
-            index.sites().points(site).iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
+        each_site(job, index, |search, center, points| {
+            let found = search.neighbors(center, rule).len() as u32;
+            points.iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
         });
     } else {
         lengths.iter().for_each(|length| length.store(rule.k as u32, Relaxed));
@@ -118,9 +118,9 @@ fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
     let total = offsets[n];
     let indices = zeros(total);
     let dist_sq: Vec<AtomicU64> = (0..total).into_par_iter().map(|_| AtomicU64::new(0)).collect();
-    each_site(index, |search, site| {
-        let found = search.neighbors(site, rule);
-        for &i in index.sites().points(site) {
+    each_site(job, index, |search, center, points| {
+        let found = search.neighbors(center, rule);
+        for &i in points {
             let row = offsets[i as usize]..offsets[i as usize + 1];
             for ((index, dist_sq), &(d, j)) in indices[row.clone()].iter().zip(&dist_sq[row]).zip(found) {
                 index.store(j, Relaxed);
@@ -139,9 +139,18 @@ fn zeros(n: usize) -> Vec<AtomicU32> {
     (0..n).into_par_iter().with_min_len(1 << 14).map(|_| AtomicU32::new(0)).collect()
 }
 
-fn each_site(index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, u32) + Send + Sync) {
-    (0..index.sites().len() as u32)
-        .into_par_iter()
-        .with_min_len(SITES_PER_TASK)
-        .for_each_init(|| Search::new(index), work);
+/// Runs `work` for every place that is asked about, with the rows of what is there.
+fn each_site(job: &Job<'_>, index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, Center, &[u32]) + Sync) {
+    let foreign = job.queries.map(Sites::new);
+    let sites = foreign.as_ref().unwrap_or(index.sites());
+    (0..sites.len() as u32).into_par_iter().with_min_len(SITES_PER_TASK).for_each_init(
+        || Search::new(index),
+        |search, site| {
+            let center = match foreign {
+                Some(_) => Center::Foreign(sites.places()[site as usize]),
+                None => Center::Site(site),
+            };
+            work(search, center, sites.points(site));
+        },
+    );
 }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::kernel::{Evaluate, Kernel, Needs, Output, Search};
+use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Subject};
 use super::layout::{self, Grid, Scale};
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
 use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
 use super::{Context, LazyIndex, readback, upload};
 use crate::backend::Job;
-use crate::backend::cpu::{CpuIndex, scan};
+use crate::backend::cpu::{Center, CpuIndex, scan};
 use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
@@ -50,10 +50,24 @@ struct Resident {
     points: u32,
     rows: u32,
     halo: bool,
+    /// Rows are queries that are no points of the cloud.
+    foreign: bool,
     staging: Buffer,
     positions: Buffer,
+    /// Row of each point, or place of each foreign query.
     row_of: Buffer,
     colors: Option<Buffer>,
+}
+
+impl Resident {
+    /// Invocations of a search: every point of the chunk, or every foreign query.
+    fn queries(&self) -> u32 {
+        if self.foreign { self.rows } else { self.points }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::of(self.foreign, self.halo)
+    }
 }
 
 /// A chunk's points in cell order, and where the cells begin.
@@ -100,8 +114,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let used = columns.requested() + COUNTERS;
         let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
         let search = rule
-            .filter(|_| !chunk.crowd)
-            .and_then(|rule| Search::first(rule, resident.halo, Output::Records(kernel.needs)));
+            .filter(|_| !chunk.crowd && loaded.members.len() > 0)
+            .and_then(|rule| Search::first(rule, resident.subject(), Output::Records(kernel.needs)));
 
         let mut recorder = self.recorder(&resident)?;
         self.record_upload(&mut recorder, &resident);
@@ -109,7 +123,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             Some(search) => {
                 let index = self.record_index(&mut recorder, &resident)?;
                 let step =
-                    self.search_step(&mut recorder, search, &resident, &index, &records, resident.points)?;
+                    self.search_step(&mut recorder, search, &resident, &index, &records, resident.queries())?;
                 recorder.pass("search", &[step]);
                 recorder.copy(&index.queue, 0, &back, columns.requested(), COUNTERS);
                 Some(index)
@@ -173,7 +187,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let loaded = self.load(plan, chunk, report);
         // Lists are cut at a radius afterwards.
         let rule = Rule { limit: None, ..self.job.rule() };
-        let search = Search::first(rule, loaded.rows.is_some(), Output::Lists).filter(|_| !chunk.crowd);
+        let subject = Subject::of(self.job.is_foreign(), loaded.rows.is_some());
+        let search =
+            Search::first(rule, subject, Output::Lists).filter(|_| !chunk.crowd && loaded.members.len() > 0);
         let stragglers: Vec<u32> = if let Some(search) = search {
             let resident = self.upload(&loaded, core, false, report)?;
             let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
@@ -182,7 +198,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let mut recorder = self.recorder(&resident)?;
             self.record_upload(&mut recorder, &resident);
             let index = self.record_index(&mut recorder, &resident)?;
-            let step = self.search_step(&mut recorder, search, &resident, &index, &lists, resident.points)?;
+            let step =
+                self.search_step(&mut recorder, search, &resident, &index, &lists, resident.queries())?;
             recorder.pass("search", &[step]);
             recorder.copy(&index.queue, 0, &back, lists.requested(), COUNTERS);
             recorder.copy(&lists, 0, &back, 0, lists.requested());
@@ -204,10 +221,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
             stragglers
         } else {
-            (0..core.map_or(loaded.members.len(), <[u32]>::len) as u32).collect()
+            (0..core.map_or(self.job.asked().len(), <[u32]>::len) as u32).collect()
         };
         report.stragglers += stragglers.len();
-        let points: Vec<u32> = stragglers.iter().map(|&row| cloud_index(core, row)).collect();
+        let (points, places) = self.places(&stragglers, core);
         let mut put = |point: u32, row: &[(u64, u32)]| {
             let first = point as usize * k;
             for (j, &(dist_sq, neighbor)) in row.iter().enumerate() {
@@ -216,17 +233,18 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
         };
         if scan::pays(points.len()) {
-            let found = self.on_cpu(report, || Ok(scan::neighbors(self.job.lattice, &points, rule)))?;
+            let found = self.on_cpu(report, || Ok(scan::neighbors(self.job.lattice, &places, rule)))?;
             points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
         } else {
-            let found = self.on_cpu(report, || Ok(self.cpu_index()?.neighbors_of(&points, k)))?;
+            let found =
+                self.on_cpu(report, || Ok(self.cpu_index()?.neighbors_of(&self.centers(&places)?, k)))?;
             points.iter().enumerate().for_each(|(at, &point)| put(point, found.row(at)));
         }
         Ok(())
     }
 
     fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
-        let load = || plan.load(self.job.lattice, chunk, self.job.rule());
+        let load = || plan.load_for(self.job, chunk);
         report.time("plan", || self.workers.install(load))
     }
 
@@ -248,10 +266,15 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<Resident> {
         let points = loaded.members.len();
-        let rows = core.map_or(points, <[u32]>::len);
+        let queries = self.job.queries;
+        let rows = core.map_or(self.job.asked().len(), <[u32]>::len);
         let sizes = [
             points as u64 * 12,
-            if loaded.rows.is_some() { points as u64 * 4 } else { 0 },
+            match (queries, &loaded.rows) {
+                (Some(_), _) => rows as u64 * 12,
+                (None, Some(_)) => points as u64 * 4,
+                (None, None) => 0,
+            },
             if with_color { rows as u64 * 8 } else { 0 },
         ];
         let bytes = sizes.iter().sum();
@@ -261,7 +284,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let (positions, rest) = view.split_at(sizes[0] as usize);
             let (mut row_of, colors) = rest.split_at(sizes[1] as usize);
             upload::positions(self.workers, self.job.lattice, loaded, positions);
-            if let Some(rows) = &loaded.rows {
+            if let Some(queries) = queries {
+                upload::queries(self.workers, queries, loaded, core, row_of);
+            } else if let Some(rows) = &loaded.rows {
                 row_of.copy_from_slice(bytemuck::cast_slice(rows));
             }
             if with_color {
@@ -279,13 +304,14 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 nir: share(attributes.nir_full),
                 radius: rule.radius.unwrap_or(0.0) as f32,
                 stride: rows as u32,
-                pad0: 0,
+                own: u32::from(queries.is_none()),
                 pad1: 0,
                 pad2: 0,
             },
             points: points as u32,
             rows: rows as u32,
             halo: loaded.rows.is_some(),
+            foreign: queries.is_some(),
             positions: self.storage(sizes[0], "positions")?,
             row_of: self.storage(sizes[1], "rows")?,
             colors: with_color.then(|| self.storage(sizes[2], "colours")).transpose()?,
@@ -294,10 +320,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
-        let (points, rows) = (u64::from(resident.points) * 12, u64::from(resident.points) * 4);
-        recorder.copy(&resident.staging, 0, &resident.positions, 0, points);
+        let points = u64::from(resident.points) * 12;
+        let rows = resident.row_of.requested();
+        if points > 0 {
+            recorder.copy(&resident.staging, 0, &resident.positions, 0, points);
+        }
         let mut offset = points;
-        if resident.halo {
+        if resident.halo || resident.foreign {
             recorder.copy(&resident.staging, offset, &resident.row_of, 0, rows);
             offset += rows;
         }
@@ -318,7 +347,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let cell_starts = self.storage(cells * 4, "cell starts")?;
         let places = self.storage(n * 8, "places")?;
         let sorted = self.storage(n * 16, "sorted points")?;
-        let queue = self.storage(COUNTERS + n * 8, "queue")?;
+        let queue = self.storage(COUNTERS + u64::from(resident.queries()) * 8, "queue")?;
         recorder.clear(&cube_counts, cubes * 4);
         recorder.clear(&cell_starts, cells * 4);
         recorder.clear(&queue, COUNTERS);
@@ -391,7 +420,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         wide: u32,
         report: &mut Report,
     ) -> Result<Vec<u32>> {
-        let list = u64::from(resident.points) * 4;
+        let list = u64::from(resident.queries()) * 4;
         let used = COUNTERS + list;
         let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "queue readback")?;
         let mut recorder = self.recorder(resident)?;
@@ -424,14 +453,17 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         records: &Buffer,
         report: &mut Report,
     ) -> Result<Vec<Buffer>> {
-        let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
+        let (points, places) = self.places(rows, core);
         let words = needs.record_words();
         let mut made = Vec::with_capacity(rows.len() * words as usize);
         if scan::pays(points.len()) {
-            let found = self.on_cpu(report, || Ok(scan::moments(self.job.lattice, &points, rule)))?;
+            let found = self.on_cpu(report, || {
+                Ok(scan::moments(self.job.lattice, &places, self.job.is_foreign(), rule))
+            })?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
-            let found = self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&points, rule)))?;
+            let found =
+                self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&self.centers(&places)?, rule)))?;
             let rows = (0..points.len()).map(|at| &found.row(at)[0]);
             rows.for_each(|moments| layout::push_record(moments, needs, &mut made));
         }
@@ -445,6 +477,19 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             recorder.step(&kernel, &[&targets, &made_on_device, records], made.len() as u32, u32::MAX)?;
         recorder.pass("stragglers", &[step]);
         Ok(vec![targets, made_on_device])
+    }
+
+    /// Indices and places of what some rows ask about.
+    fn places(&self, rows: &[u32], core: Option<&[u32]>) -> (Vec<u32>, Vec<[i32; 3]>) {
+        let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
+        let places = points.iter().map(|&i| self.job.asked().points[i as usize]).collect();
+        (points, places)
+    }
+
+    /// What the CPU's index searches around for these places.
+    fn centers(&self, places: &[[i32; 3]]) -> Result<Vec<Center>> {
+        let (index, foreign) = (self.cpu_index()?, self.job.is_foreign());
+        Ok(places.par_iter().with_min_len(1 << 10).map(|&place| index.center(place, foreign)).collect())
     }
 
     /// Does stragglers' work on the host.

@@ -30,9 +30,29 @@ pub(crate) struct Search {
     pub(crate) wide: bool,
     /// Takes the queries that an earlier kernel left, instead of all points.
     pub(crate) queued: bool,
-    /// Some loaded points are halo and have no row.
-    pub(crate) halo: bool,
+    pub(crate) subject: Subject,
     pub(crate) output: Output,
+}
+
+/// What is searched around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    /// Every loaded point.
+    Points,
+    /// Loaded points that have a row: the others are halo.
+    Core,
+    /// Places that are no points of the cloud, one a row.
+    Foreign,
+}
+
+impl Subject {
+    pub(crate) fn of(foreign: bool, halo: bool) -> Self {
+        match (foreign, halo) {
+            (true, _) => Self::Foreign,
+            (_, true) => Self::Core,
+            _ => Self::Points,
+        }
+    }
 }
 
 /// Which points are members.
@@ -60,7 +80,7 @@ pub(crate) enum Output {
 pub(crate) struct Needs {
     pub(crate) distance_sum: bool,
     pub(crate) plane: bool,
-    /// Sizes of the bounding box along x and y.
+    /// Sizes of the bounding box.
     pub(crate) extent: bool,
 }
 
@@ -68,7 +88,10 @@ impl Needs {
     pub(crate) fn of(set: &FeatureSet) -> Self {
         use Feature as F;
         let distance_sum = |f| matches!(f, F::MeanDistance | F::StdDistance | F::OutlierScore);
-        let extent = |f| matches!(f, F::ExtentX | F::ExtentY | F::NeighborhoodExtent | F::HeightExtentRatio);
+        let extent = |f| {
+            let z_alone = matches!(f, F::ExtentZ | F::VerticalRange);
+            z_alone || matches!(f, F::ExtentX | F::ExtentY | F::NeighborhoodExtent | F::HeightExtentRatio)
+        };
         Self {
             distance_sum: set.iter().any(distance_sum),
             plane: set.needs_plane(),
@@ -77,7 +100,7 @@ impl Needs {
     }
 
     pub(crate) fn record_words(self) -> u32 {
-        RECORD_WORDS + 6 * u32::from(self.plane) + 2 * u32::from(self.extent)
+        RECORD_WORDS + 6 * u32::from(self.plane) + 3 * u32::from(self.extent)
     }
 }
 
@@ -177,7 +200,7 @@ impl Kernel {
 
 impl Search {
     /// The kernel that all queries go through first; `None` if no kernel can serve them.
-    pub(crate) fn first(rule: Rule, halo: bool, output: Output) -> Option<Self> {
+    pub(crate) fn first(rule: Rule, subject: Subject, output: Output) -> Option<Self> {
         // Beyond this the kernels' distances end; nearest neighbours that they find lie within anyway.
         let limit = rule.limit.filter(|limit| *limit < u64::from(u32::MAX) - 1);
         let (k, reach, wide) = match (rule.cuts, limit) {
@@ -187,7 +210,7 @@ impl Search {
             (false, None) => return None,
             (false, Some(limit)) => (1, Reach::Within, limit >= 1 << 24),
         };
-        Some(Self { k: k as u32, rule: reach, wide, queued: false, halo, output })
+        Some(Self { k: k as u32, rule: reach, wide, queued: false, subject, output })
     }
 
     /// The kernel for queries whose distances did not fit the first.
@@ -196,7 +219,8 @@ impl Search {
     }
 
     fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
-        text.when("QUEUED", self.queued).when("HALO", self.halo).list(self.k);
+        text.when("QUEUED", self.queued).when("HALO", self.subject == Subject::Core);
+        text.when("FOREIGN", self.subject == Subject::Foreign).list(self.k);
         text.when("WITHIN", self.rule == Reach::NearestWithin).when("BALL", self.rule == Reach::Within);
         text.add(shader::GRID).add(shader::EXACT);
         text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });

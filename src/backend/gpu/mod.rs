@@ -24,7 +24,7 @@ use super::cpu::CpuIndex;
 use super::{Job, Strategy};
 use crate::columns::RawColumns;
 use crate::error::{Error, Result};
-use crate::features::{FeatureSet, Input};
+use crate::features::FeatureSet;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::Plan;
 use crate::report::Report;
@@ -140,7 +140,7 @@ impl Gpu {
             let mut core = self.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();
-                let cut = || Plan::new(job.lattice, job.rule(), capacity, core);
+                let cut = || Plan::of(job, capacity, core);
                 let plan = attempt.time("plan", || self.workers.install(cut));
                 attempt.chunks = plan.chunks().len();
                 let index = OnceLock::new();
@@ -167,11 +167,11 @@ impl Gpu {
 impl Strategy for Gpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         let kernel = kernel::Evaluate::of(set);
-        let rule = set.needs(Input::Xyz).then(|| job.rule());
+        let rule = set.needs_neighbors().then(|| job.rule());
         report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
         // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
         let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
-        let n = job.lattice.len();
+        let n = job.asked().len();
         self.run(job, widest, report, |runner, plan, report| {
             let mut out = RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
             for chunk in plan.chunks() {
@@ -182,7 +182,7 @@ impl Strategy for Gpu {
     }
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
-        let n = job.lattice.len();
+        let n = job.asked().len();
         let rule = job.rule();
         if !rule.cuts {
             return Err(Error::NotOnGpu("lists of all neighbours within a radius, whose lengths differ"));

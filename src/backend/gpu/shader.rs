@@ -77,7 +77,9 @@ impl Text {
             .constant("FLAG_FEW", Flags::FEW.0)
             .constant("FLAG_IDENTICAL", Flags::IDENTICAL.0)
             .constant("FLAG_COLLINEAR", Flags::COLLINEAR.0)
-            .constant("FLAG_NO_PLANE", Flags::NO_PLANE.0);
+            .constant("FLAG_NO_PLANE", Flags::NO_PLANE.0)
+            .constant("FLAG_NO_RADIUS", Flags::NO_RADIUS.0)
+            .constant("FLAG_EMPTY", Flags::EMPTY.0);
         // Writing to a String cannot fail.
         let _ = writeln!(text.header, "const REACH_FACTOR: f32 = {REACH_FACTOR:?};");
         text.add(PRELUDE);
@@ -161,8 +163,12 @@ impl Text {
     /// The list of nearest distances: `s0 <= s1 <= ..`, one named scalar a slot.
     fn write_list(&self, what: &str, out: &mut String) {
         if what == "nearest" {
-            // The query itself stands in the first slot.
-            let nearest = if self.k > 1 { "select(dist_to_u32(s1), 0u, count < 2u)" } else { "0u" };
+            // The query itself stands in the first slot, unless it is no point of the cloud.
+            let nearest = match (self.defined.contains(&"FOREIGN"), self.k) {
+                (true, _) => "select(dist_to_u32(s0), 0u, count < 1u)",
+                (false, 1) => "0u",
+                (false, _) => "select(dist_to_u32(s1), 0u, count < 2u)",
+            };
             let _ = writeln!(out, "let nearest_sq = {nearest};");
             return;
         }

@@ -6,7 +6,7 @@ use naga::back::{hlsl, msl, spv, wgsl};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::device::Device;
-use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Reach, Search, UNIFORMS};
+use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Reach, Search, Subject, UNIFORMS};
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
 use crate::features::{Feature, FeatureSet};
@@ -26,9 +26,10 @@ fn kernels() -> Vec<Kernel> {
     ];
     let both = [false, true];
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
-        for (wide, halo) in both.iter().flat_map(|w| both.map(|h| (*w, h))) {
+        let subjects = [Subject::Points, Subject::Core, Subject::Foreign];
+        for (wide, subject) in both.iter().flat_map(|w| subjects.map(|s| (*w, s))) {
             let search =
-                |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, halo, output });
+                |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, subject, output });
             kernels.push(search(Reach::Nearest, wide, Output::Lists));
             for bits in 0..8 {
                 let [plane, distance_sum, extent] = [1, 2, 4].map(|bit| bits & bit != 0);
@@ -160,7 +161,7 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("nir", offset_of!(Scale, nir)),
                 ("radius", offset_of!(Scale, radius)),
                 ("stride", offset_of!(Scale, stride)),
-                ("_pad0", offset_of!(Scale, pad0)),
+                ("own", offset_of!(Scale, own)),
                 ("_pad1", offset_of!(Scale, pad1)),
                 ("_pad2", offset_of!(Scale, pad2)),
             ],

@@ -30,6 +30,22 @@ pub(crate) fn positions(
     }
 }
 
+/// Places of a chunk's foreign queries in the same coordinates. They lie within the loaded box, whose width is exact too.
+pub(crate) fn queries(
+    workers: &ThreadPool,
+    queries: &Lattice<'_>,
+    loaded: &Loaded,
+    core: Option<&[u32]>,
+    out: WriteOnly<'_, [u8]>,
+) {
+    let local = |i: usize| -> [f32; 3] {
+        let p = queries.points[core.map_or(i, |core| core[i] as usize)];
+        std::array::from_fn(|a| (i64::from(p[a]) - i64::from(loaded.min[a])) as f32)
+    };
+    let n = core.map_or(queries.len(), <[u32]>::len);
+    pack::<_, { 12 * TASK }>(workers, n, local, out);
+}
+
 /// Recorded channels of every core point: red and green, blue and near-infrared, 16 bits each.
 pub(crate) fn colors(
     workers: &ThreadPool,

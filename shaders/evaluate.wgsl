@@ -19,8 +19,8 @@ struct Scale {
 @group(0) @binding(0) var<uniform> scale: Scale;
 @group(0) @binding(1) var<uniform> batch: Batch;
 @group(0) @binding(2) var<storage, read> records: array<u32>;
-// Two words a row: red and green, blue and near-infrared, 16 bits each.
-@group(0) @binding(3) var<storage, read> colors: array<vec2<u32>>;
+// If COLOR, two words a row: red and green, blue and near-infrared, 16 bits each. Then one column for each extra.
+@group(0) @binding(3) var<storage, read> attributes: array<u32>;
 @group(0) @binding(4) var<storage, read_write> columns: array<u32>;
 
 fn value(row: u32, word: u32) -> f32 {
@@ -71,11 +71,12 @@ fn shape(row: u32) -> Shape {
     s.extent = vec3<f32>(value(row, extent), value(row, extent + 1u), value(row, extent + 2u)) * scale.quantum;
     #end
     #if COLOR
-    let packed = colors[row];
+    let packed = vec2<u32>(attributes[2u * row], attributes[2u * row + 1u]);
     let rgb = vec3<f32>(f32(packed.x & 0xffffu), f32(packed.x >> 16u), f32(packed.y & 0xffffu));
     s.recorded = rgb;
     s.color = vec4<f32>(rgb * scale.rgb, f32(packed.y >> 16u) * scale.nir);
     #end
+    #extras
     return s;
 }
 

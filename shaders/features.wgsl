@@ -28,6 +28,19 @@ struct Shape {
     color: vec4<f32>,
     // red, green, blue as recorded: whole numbers, whose differences are exact
     recorded: vec3<f32>,
+    // Extras: values of searches of their own, 0 where no feature takes them.
+    height_above_ground: f32,
+    height_in_metres: f32,
+    ground_distance: f32,
+    is_ground: f32,
+    height_above_min: f32,
+    relative_height: f32,
+    density_2d: f32,
+    echo_ratio: f32,
+    count_radius: f32,
+    bin_count: f32,
+    bin_z_range: f32,
+    bin_z_std: f32,
 }
 
 const PI: f32 = 3.14159265;
@@ -239,3 +252,32 @@ fn lab_z(s: Shape) -> f32 {
 fn feature_lab_l(s: Shape) -> f32 { return 1.16 * lab_y(s) - 0.16; }
 fn feature_lab_a(s: Shape) -> f32 { return 5.0 * (lab_x(s) - lab_y(s)); }
 fn feature_lab_b(s: Shape) -> f32 { return 2.0 * (lab_y(s) - lab_z(s)); }
+fn feature_height_above_ground(s: Shape) -> f32 { return s.height_above_ground; }
+fn feature_ground_distance(s: Shape) -> f32 { return s.ground_distance; }
+fn feature_is_ground(s: Shape) -> f32 { return s.is_ground; }
+fn feature_height_above_min(s: Shape) -> f32 { return s.height_above_min; }
+fn feature_relative_height(s: Shape) -> f32 { return s.relative_height; }
+// Height above ground as a part of so many metres.
+fn height_part(s: Shape, metres: f32) -> f32 { return clamp(s.height_in_metres / metres, 0.0, 1.0); }
+fn feature_facade_score(s: Shape) -> f32 { return feature_wall_score(s) * height_part(s, 2.0); }
+// For slopes that fit: rising to 1 up to `rising`, falling from `falling` on, both within 10 degrees.
+fn roof_score_of(s: Shape, rising: f32, falling: f32) -> f32 {
+    let slope = feature_slope(s);
+    let fit = min((slope - rising) * 0.1 + 1.0, 1.0 - (slope - falling) * 0.1);
+    return feature_planarity(s) * height_part(s, 2.0) * clamp(fit, 0.0, 1.0);
+}
+fn feature_flat_roof_score(s: Shape) -> f32 { return roof_score_of(s, 0.0, 10.0); }
+fn feature_sloped_roof_score(s: Shape) -> f32 { return roof_score_of(s, 20.0, 40.0); }
+fn feature_steep_roof_score(s: Shape) -> f32 { return roof_score_of(s, 50.0, 65.0); }
+fn feature_opening_likelihood(s: Shape) -> f32 {
+    return (1.0 - feature_planarity(s)) * feature_linearity(s) * feature_verticality(s) * height_part(s, 1.0);
+}
+fn feature_structural_element_score(s: Shape) -> f32 {
+    return feature_linearity(s) * abs(s.v1.z) * height_part(s, 1.0);
+}
+fn feature_density_2d(s: Shape) -> f32 { return s.density_2d; }
+fn feature_echo_ratio(s: Shape) -> f32 { return s.echo_ratio; }
+fn feature_count_radius(s: Shape) -> f32 { return s.count_radius; }
+fn feature_bin_count(s: Shape) -> f32 { return s.bin_count; }
+fn feature_bin_z_range(s: Shape) -> f32 { return s.bin_z_range; }
+fn feature_bin_z_std(s: Shape) -> f32 { return s.bin_z_std; }

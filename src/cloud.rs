@@ -33,6 +33,8 @@ pub struct PointCloud<'a> {
     pub(crate) rgb_depth: Option<ColorDepth>,
     pub(crate) nir_depth: Option<ColorDepth>,
     pub(crate) ignored: Option<&'a [bool]>,
+    pub(crate) classification: Option<&'a [u8]>,
+    pub(crate) ground: Option<&'a [bool]>,
     pub(crate) units: Units,
 }
 
@@ -46,6 +48,8 @@ impl<'a> PointCloud<'a> {
             rgb_depth: None,
             nir_depth: None,
             ignored: None,
+            classification: None,
+            ground: None,
             units: Units::default(),
         }
     }
@@ -123,6 +127,20 @@ impl<'a> PointCloud<'a> {
         self
     }
 
+    /// Classes as recorded, one a point: those of [`Ground::classes`](crate::Ground::classes) are ground.
+    #[must_use]
+    pub fn with_classification(mut self, classes: &'a [u8]) -> Self {
+        self.classification = Some(classes);
+        self
+    }
+
+    /// Says which points are ground, whatever their class.
+    #[must_use]
+    pub fn with_ground(mut self, ground: &'a [bool]) -> Self {
+        self.ground = Some(ground);
+        self
+    }
+
     /// States the coordinates' unit, metres unless said. Nothing is converted: features whose unit is `m` come in this
     /// unit, and thresholds that are stated in metres are turned into it.
     #[must_use]
@@ -186,6 +204,12 @@ impl<'a> PointCloud<'a> {
         }
         if let Some(ignored) = self.ignored {
             check("ignored", ignored.len())?;
+        }
+        if let Some(classes) = self.classification {
+            check("classification", classes.len())?;
+        }
+        if let Some(ground) = self.ground {
+            check("ground", ground.len())?;
         }
         if expected > MAX_POINTS {
             return Err(Error::TooManyPoints { points: expected, limit: MAX_POINTS });

@@ -12,6 +12,7 @@ use crate::cloud::PointCloud;
 use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
 use crate::error::{Error, Result};
+use crate::extras::{self, Choices, Extras};
 use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
 use crate::neighborhood::{Neighborhood, Neighbors};
@@ -168,18 +169,37 @@ impl Engine {
         neighborhood: Neighborhood,
         options: &Options,
     ) -> Result<(Columns, Report)> {
-        let (attributes, color) = attributes(clouds.asked(), set)?;
+        if clouds.queries.is_some() {
+            extras::check_queries(set)?;
+        }
+        let Inputs { attributes, ground, color } = inputs(clouds, set, options)?;
+        let units = clouds.cloud.units;
+        let choices = Choices {
+            ground: options.ground,
+            count_radius: options.count_radius.unwrap_or(units.horizontal.metres(COUNT_RADIUS)),
+            units,
+        };
+        let wanted = extras::needed(set);
         let report = Report { features: set.iter().collect(), color, ..Report::default() };
         let computed = match options.orientation {
             Orientation::Up => set.clone(),
             Orientation::Viewpoint(_) => orient::with_normals(set),
         };
         let (mut raw, report) =
-            self.run(clouds, attributes, neighborhood, report, |strategy, job, report| {
+            self.run(clouds, (attributes, ground), neighborhood, report, |strategy, job, report| {
                 if job.asked().len() == 0 {
                     return Ok(RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() });
                 }
+                let mut extras = Extras::default();
+                if job.lattice.len() > 0 && !wanted.is_empty() {
+                    let start = Instant::now();
+                    extras = extras::compute(strategy, job, &wanted, &choices, report)?;
+                    report.add("extras", start.elapsed());
+                }
+                let attributes = PointAttributes { given: &extras.given, ..job.attributes };
+                let job = &Job { attributes, ..*job };
                 let mut raw = of_queries(strategy, job, &computed, report)?;
+                raw.flags.iter_mut().zip(&extras.flags).for_each(|(all, own)| *all |= own);
                 flag_dark(&mut raw.flags, &job.attributes);
                 flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
                 if let Orientation::Viewpoint(at) = options.orientation {
@@ -221,9 +241,32 @@ impl Engine {
         self.lists(Clouds { cloud, queries: Some(queries) }, neighborhood)
     }
 
+    /// Finds the neighbours of every point of `cloud` seen from above: distances are those in XY, radii those of vertical
+    /// cylinders.
+    ///
+    /// # Errors
+    /// As [`neighbors`](Self::neighbors).
+    pub fn neighbors_xy(
+        &self,
+        cloud: &PointCloud<'_>,
+        neighborhood: Neighborhood,
+    ) -> Result<(Neighbors, Report)> {
+        cloud.validate()?;
+        let (clouds, none) = (Clouds { cloud, queries: None }, (PointAttributes::default(), None));
+        self.run(clouds, none, neighborhood, Report::default(), |strategy, job, report| {
+            match job.lattice.len() {
+                0 => Ok(Neighbors { offsets: vec![0], ..Neighbors::default() }),
+                n => {
+                    let flat = extras::flattened(job.lattice, 0..n)?;
+                    strategy.neighbors(&Job { lattice: &flat, ..*job }, report)
+                }
+            }
+        })
+    }
+
     fn lists(&self, clouds: Clouds<'_, '_>, neighborhood: Neighborhood) -> Result<(Neighbors, Report)> {
-        let attributes = PointAttributes::default();
-        self.run(clouds, attributes, neighborhood, Report::default(), |strategy, job, report| {
+        let none = (PointAttributes::default(), None);
+        self.run(clouds, none, neighborhood, Report::default(), |strategy, job, report| {
             match (job.asked().len(), job.lattice.len()) {
                 (0, _) | (_, 0) => {
                     Ok(Neighbors { offsets: vec![0; job.asked().len() + 1], ..Neighbors::default() })
@@ -237,7 +280,7 @@ impl Engine {
     fn run<T: Spread>(
         &self,
         clouds: Clouds<'_, '_>,
-        attributes: PointAttributes<'_>,
+        (attributes, ground): (PointAttributes<'_>, Option<Vec<bool>>),
         neighborhood: Neighborhood,
         mut report: Report,
         work: impl Fn(&dyn Strategy, &Job<'_>, &mut Report) -> Result<T>,
@@ -268,7 +311,14 @@ impl Engine {
         let filters = kept.is_some() || rows.is_some();
         let (lattice, asked, channels) = if filters { report.time("filter", filter)? } else { filter()? };
         let attributes = channels.as_ref().map_or(attributes, |own| own.replace(&attributes));
-        let job = Job { lattice: &lattice, queries: asked.as_ref(), attributes, neighborhood };
+        let ground = ground.map(|mask| kept.as_ref().map_or_else(|| mask.clone(), |kept| kept.gather(&mask)));
+        let job = Job {
+            lattice: &lattice,
+            queries: asked.as_ref(),
+            attributes,
+            ground: ground.as_deref(),
+            neighborhood,
+        };
         let on_gpu = match &self.gpu {
             Some(gpu) if job.asked().len() > 0 => {
                 let mut attempt = report.clone();
@@ -340,27 +390,46 @@ fn of_queries(
     if members && set.needs_neighbors() || !job.is_foreign() {
         return strategy.features(job, set, report);
     }
-    let own: FeatureSet = set.iter().filter(|f| !f.needs_neighbors()).collect();
+    let of_members = |f: &Feature| f.needs_neighbors() || !members && f.row().inputs.contains(&Input::Xyz);
+    let own: FeatureSet = set.iter().filter(|f| !of_members(f)).collect();
     let alone = Job { lattice: job.asked(), queries: None, ..*job };
     let RawColumns { values, mut flags } = strategy.features(&alone, &own, report)?;
     let mut values = values.into_iter();
-    let mut column = |f: Feature| match f.needs_neighbors() {
+    let mut column = |f: Feature| match of_members(&f) {
+        true if f == Feature::CountRadius => vec![0.0; flags.len()],
         true => vec![f32::NAN; flags.len()],
         false => values.next().unwrap_or_default(),
     };
     let values = set.iter().map(&mut column).collect();
-    if set.needs_neighbors() {
+    if !members && set.iter().any(|f| of_members(&f)) {
         flags.iter_mut().for_each(|flags| *flags |= Flags::EMPTY.0);
     }
     Ok(RawColumns { values, flags })
 }
 
-/// The channels that `set` needs, with their depths; an error that lists every one the cloud lacks.
-fn attributes<'a>(
-    cloud: &PointCloud<'a>,
-    set: &FeatureSet,
-) -> Result<(PointAttributes<'a>, [Option<ColorDepth>; 2])> {
-    let (lacks, values) = lacking(cloud, set);
+/// Radius of counts in metres, unless the request says another: that of IGN's num_points_2m.
+const COUNT_RADIUS: f64 = 2.0;
+
+/// What a set needs beside coordinates.
+struct Inputs<'a> {
+    attributes: PointAttributes<'a>,
+    /// Ground points of the cloud, if a feature is about them.
+    ground: Option<Vec<bool>>,
+    color: [Option<ColorDepth>; 2],
+}
+
+/// The channels that `set` needs, with their depths; an error that lists every one that lacks.
+fn inputs<'a>(clouds: Clouds<'_, 'a>, set: &FeatureSet, options: &Options) -> Result<Inputs<'a>> {
+    let cloud = clouds.asked();
+    let (mut lacks, values) = lacking(cloud, set);
+    let ground = match set.needs(Input::Ground).then(|| options.ground.of(clouds.cloud)) {
+        None => None,
+        Some(Ok(mask)) => Some(mask),
+        Some(Err(what)) => {
+            lacks.push((Input::Ground, what));
+            None
+        }
+    };
     if !lacks.is_empty() {
         let missing =
             set.iter().flat_map(|feature| lacks_of(feature, &lacks).map(move |what| (feature, what)));
@@ -379,14 +448,15 @@ fn attributes<'a>(
         nir: cloud.nir.filter(|_| color[1].is_some()),
         rgb_full: full(color[0]),
         nir_full: full(color[1]),
+        given: &[],
     };
-    Ok((attributes, color))
+    Ok(Inputs { attributes, ground, color })
 }
 
 /// Inputs of `set` that the cloud does not have, in words.
 type Lacks = Vec<(Input, &'static str)>;
 
-/// What `set` needs and the cloud lacks, and what the values of rgb and nir are if it needs and has them.
+/// Channels that `set` needs and the cloud lacks, and what the values of rgb and nir are if it needs and has them.
 fn lacking(cloud: &PointCloud<'_>, set: &FeatureSet) -> (Lacks, [Option<Values>; 2]) {
     let mut lacks = Vec::new();
     let mut look = |input, values: Option<Values>, [none, dark]: [&'static str; 2]| {
@@ -418,7 +488,21 @@ fn lacks_of(feature: Feature, lacks: &[(Input, &'static str)]) -> impl Iterator<
 impl FeatureSet {
     /// The features that the cloud has the inputs for; and the others, each with the first input that it lacks.
     pub fn available(&self, cloud: &PointCloud<'_>) -> (Self, Vec<(Feature, &'static str)>) {
-        let (lacks, _) = lacking(cloud, self);
+        self.available_with(cloud, &Options::default())
+    }
+
+    /// The same where the options say what is ground.
+    pub fn available_with(
+        &self,
+        cloud: &PointCloud<'_>,
+        options: &Options,
+    ) -> (Self, Vec<(Feature, &'static str)>) {
+        let (mut lacks, _) = lacking(cloud, self);
+        if self.needs(Input::Ground)
+            && let Err(what) = options.ground.of(cloud)
+        {
+            lacks.push((Input::Ground, what));
+        }
         let left_out: Vec<_> =
             self.iter().filter_map(|feature| Some((feature, lacks_of(feature, &lacks).next()?))).collect();
         let kept = self.iter().filter(|feature| left_out.iter().all(|(out, _)| out != feature));

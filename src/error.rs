@@ -84,6 +84,9 @@ pub enum Error {
         /// The depth that the caller stated.
         depth: ColorDepth,
     },
+    /// A feature says something of points of a cloud, and nothing of other places.
+    #[error("{0} is about points of the cloud, queries have none")]
+    NotForQueries(Feature),
     /// A viewpoint with a coordinate that is NaN or infinite.
     #[error("viewpoint {0:?} is not finite")]
     InvalidViewpoint([f64; 3]),

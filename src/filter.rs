@@ -39,7 +39,7 @@ impl Kept {
         self.all - self.indices.len()
     }
 
-    fn gather<T: Copy + Send + Sync>(&self, values: &[T]) -> Vec<T> {
+    pub(crate) fn gather<T: Copy + Send + Sync>(&self, values: &[T]) -> Vec<T> {
         self.indices.par_iter().with_min_len(1 << 14).map(|&i| values[i as usize]).collect()
     }
 

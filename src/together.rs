@@ -45,17 +45,14 @@ pub(crate) fn together<'a>(
     if asked.len() > 0 && there.len() > 0 {
         for a in 0..3 {
             let (low, high) = (asked.min[a].min(there.min[a]), asked.max[a].max(there.max[a]));
-            fits(a, f64::from(high) - f64::from(low), there.frame.quantum())?;
+            let (quanta, quantum) = (f64::from(high) - f64::from(low), there.frame.quantum());
+            if quanta > f64::from(MAX_EXTENT) {
+                let limit = MAX_EXTENT;
+                return Err(Error::ExtentTooLarge { axis: frame::AXES[a], quanta, quantum, limit });
+            }
         }
     }
     Ok((asked, there))
-}
-
-fn fits(axis: usize, quanta: f64, quantum: f64) -> Result<()> {
-    match quanta <= f64::from(MAX_EXTENT) {
-        true => Ok(()),
-        false => Err(Error::ExtentTooLarge { axis: frame::AXES[axis], quanta, quantum, limit: MAX_EXTENT }),
-    }
 }
 
 /// Whole quanta from one frame's origin to the other's, if their lattices coincide.
@@ -71,13 +68,12 @@ fn shifted<'a>(places: &'a [[i32; 3]], own: Frame, to: Frame, shift: [f64; 3]) -
         return Lattice::new(places.into(), to);
     }
     let lattice = Lattice::new(places.into(), own)?;
-    for a in 0..3 {
-        for end in [lattice.min[a], lattice.max[a]] {
-            // Beyond an i32 the lattice is wider than a cloud may be, or the frames' origins are far apart.
-            let quanta = f64::from(end) + shift[a];
-            if !(f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&quanta) {
-                fits(a, f64::INFINITY.min(quanta.abs()).max(f64::from(MAX_EXTENT) + 1.0), to.quantum())?;
-            }
+    for (a, shift) in shift.into_iter().enumerate() {
+        // Beyond an i32 the two clouds are farther apart than one cloud may be wide, or nearly so.
+        let ends = [lattice.min[a], lattice.max[a]].map(|end| (f64::from(end) + shift).abs());
+        if ends[0].max(ends[1]) > f64::from(i32::MAX) {
+            let (quanta, quantum, limit) = (ends[0].max(ends[1]), to.quantum(), MAX_EXTENT);
+            return Err(Error::ExtentTooLarge { axis: frame::AXES[a], quanta, quantum, limit });
         }
     }
     let shift = shift.map(|s| s as i64);
@@ -122,7 +118,9 @@ fn common_frame(queries: &PointCloud<'_>, cloud: &PointCloud<'_>) -> Result<Fram
 mod tests {
     use super::*;
 
-    fn pair(a: &[[f64; 3]], b: &[[f64; 3]]) -> Result<(f64, Vec<[i32; 3]>, Vec<[i32; 3]>)> {
+    type Pair = (f64, Vec<[i32; 3]>, Vec<[i32; 3]>);
+
+    fn pair(a: &[[f64; 3]], b: &[[f64; 3]]) -> Result<Pair> {
         let (q, c) = together(&PointCloud::from_f64(a), &PointCloud::from_f64(b))?;
         assert_eq!(q.frame, c.frame);
         Ok((q.frame.quantum(), q.points.to_vec(), c.points.to_vec()))

@@ -277,16 +277,16 @@ fn ignored_points_are_no_members_and_ignored_queries_have_no_values() {
     for (name, engine) in engines() {
         let (found, report) = engine.neighbors_of(&asked, &there, knn(7)).unwrap();
         assert_eq!((report.points, report.left_out), (90, 167), "{name}");
-        for i in 0..90 {
-            let expected = truth[i].iter().map(|m| kept[m.1 as usize]);
+        for (i, list) in truth.iter().enumerate() {
+            let expected = list.iter().map(|m| kept[m.1 as usize]);
             let expected: Vec<u32> = if silent[i] { Vec::new() } else { expected.collect() };
             assert_eq!(found.row(i).0, expected, "{i} on the {name}");
         }
         let set = FeatureSet::parse("planarity,neighbor_count").unwrap();
         let (columns, _) = engine.features_at(&asked, &there, &set, knn(7), &Options::default()).unwrap();
-        for i in 0..90 {
-            assert_eq!(columns.flags()[i] == Flags::LEFT_OUT.0, silent[i]);
-            assert_eq!(columns.get(Feature::NeighborCount).unwrap()[i].is_nan(), silent[i]);
+        for (i, silent) in silent.iter().enumerate() {
+            assert_eq!(columns.flags()[i] == Flags::LEFT_OUT.0, *silent);
+            assert_eq!(columns.get(Feature::NeighborCount).unwrap()[i].is_nan(), *silent);
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod gpu;
 use crate::cloud::Lattice;
 use crate::columns::RawColumns;
 use crate::error::Result;
+use crate::extras::Given;
 use crate::features::{Attributes, FeatureSet};
 use crate::neighborhood::{Neighborhood, Neighbors, Rule};
 use crate::report::Report;
@@ -19,6 +20,8 @@ pub(crate) struct Job<'a> {
     pub(crate) queries: Option<&'a Lattice<'a>>,
     /// What the queries carry.
     pub(crate) attributes: PointAttributes<'a>,
+    /// Which points are ground, if the request is about it.
+    pub(crate) ground: Option<&'a [bool]>,
     pub(crate) neighborhood: Neighborhood,
 }
 
@@ -48,7 +51,7 @@ pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors>;
 }
 
-/// The cloud's recorded channels and what their full scale is.
+/// What points carry: recorded channels with their full scale, and extras.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PointAttributes<'a> {
     pub(crate) rgb: Option<[&'a [u16]; 3]>,
@@ -56,10 +59,12 @@ pub(crate) struct PointAttributes<'a> {
     /// Recorded value that counts as 1.
     pub(crate) rgb_full: u16,
     pub(crate) nir_full: u16,
+    /// Extras that the features take, in their order.
+    pub(crate) given: &'a [Given],
 }
 
 impl PointAttributes<'_> {
-    /// What point `i` carries, scaled to 0..1.
+    /// What point `i` carries, colours scaled to 0..1.
     pub(crate) fn at(&self, i: usize) -> Attributes {
         let mut out = Attributes::default();
         if let Some([r, g, b]) = self.rgb {
@@ -69,6 +74,7 @@ impl PointAttributes<'_> {
         if let Some(nir) = self.nir {
             out.nir = f64::from(nir[i]) / f64::from(self.nir_full);
         }
+        self.given.iter().for_each(|(extra, values)| out.give(*extra, values[i].into()));
         out
     }
 }

@@ -2,15 +2,23 @@
 
 use glam::DVec3;
 
+use crate::extras::Extra;
 use crate::moments::Moments;
 
-/// What one point itself carries, scaled to 0..1; zero where the cloud lacks it.
+/// What one point itself carries: colours scaled to 0..1, and extras; zero where the cloud lacks it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Attributes {
     pub(crate) red: f64,
     pub(crate) green: f64,
     pub(crate) blue: f64,
     pub(crate) nir: f64,
+    pub(super) extras: [f64; Extra::COUNT],
+}
+
+impl Attributes {
+    pub(crate) fn give(&mut self, extra: Extra, value: f64) {
+        self.extras[extra as usize] = value;
+    }
 }
 
 /// One neighbourhood as the catalogue's formulas see it.
@@ -85,6 +93,11 @@ impl Shape {
             plane_distance,
             attributes,
         }
+    }
+
+    /// An extra's value for the query.
+    pub(crate) fn given(&self, extra: Extra) -> f64 {
+        self.attributes.extras[extra as usize]
     }
 
     /// Σ.

@@ -1,6 +1,7 @@
 //! Formulas of the catalogue that take more than a line.
 
 use super::formulas::Shape;
+use crate::extras::Extra;
 
 /// What a ratio to λ1 counts as at least in a logarithm: far below what f32 eigenvalues resolve.
 const FLOOR: f64 = 1.0 / (1 << 20) as f64;
@@ -26,6 +27,36 @@ impl Shape {
 
     pub(crate) fn verticality(&self) -> f64 {
         1.0 - self.horizontality()
+    }
+
+    /// (λ1 − λ2)/λ1.
+    pub(crate) fn linearity(&self) -> f64 {
+        (self.lambda[0] - self.lambda[1]) / self.lambda[0]
+    }
+
+    /// Height above ground as a part of so many metres, from 0 to 1.
+    pub(crate) fn height_part(&self, metres: f64) -> f64 {
+        (self.given(Extra::HeightInMetres) / metres).clamp(0.0, 1.0)
+    }
+
+    pub(crate) fn facade_score(&self) -> f64 {
+        self.verticality() * self.planarity() * self.height_part(2.0)
+    }
+
+    /// For slopes that fit a trapezoid: rising from the first to the second angle, falling from the third to the fourth.
+    pub(crate) fn roof_score_of(&self, [a, b, c, d]: [f64; 4]) -> f64 {
+        let slope = self.slope();
+        let rising = if b > a { (slope - a) / (b - a) } else { 1.0 };
+        let fit = rising.min((d - slope) / (d - c)).clamp(0.0, 1.0);
+        self.planarity() * self.height_part(2.0) * fit
+    }
+
+    pub(crate) fn opening_likelihood(&self) -> f64 {
+        (1.0 - self.planarity()) * self.linearity() * self.verticality() * self.height_part(1.0)
+    }
+
+    pub(crate) fn structural_element_score(&self) -> f64 {
+        self.linearity() * self.vectors[0].z.abs() * self.height_part(1.0)
     }
 
     /// −Σ λj ln λj.

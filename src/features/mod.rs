@@ -14,6 +14,7 @@ pub(crate) use catalogue::{CATALOGUE, COMPATIBILITY, GROUPS};
 pub(crate) use formulas::{Attributes, Shape};
 
 use crate::error::{Error, Result};
+use crate::extras;
 
 /// Everything the catalogue says about one feature.
 #[derive(Debug)]
@@ -69,6 +70,8 @@ pub enum Input {
     Rgb,
     /// Near-infrared.
     Nir,
+    /// Which points are ground: a classification or a mask.
+    Ground,
 }
 
 impl Input {
@@ -78,6 +81,7 @@ impl Input {
             Self::Xyz => "xyz",
             Self::Rgb => "rgb",
             Self::Nir => "nir",
+            Self::Ground => "ground",
         }
     }
 }
@@ -179,6 +183,12 @@ impl Flags {
     /// The neighbourhood has no member: nothing of the cloud lies within the radius of a query that is no point of it
     /// ([`Engine::features_at`](crate::Engine::features_at)).
     pub const EMPTY: Self = Self(1 << 17);
+    /// No ground point lies within [`Ground::max_distance`](crate::Ground::max_distance): the height is undefined.
+    pub const NO_GROUND: Self = Self(1 << 18);
+    /// Seen from above, the farthest member is at the query's place or there is none, and no radius was given.
+    pub const NO_RADIUS_XY: Self = Self(1 << 19);
+    /// No point lies in the query's vertical cylinder. The query is no point of the cloud.
+    pub const EMPTY_CYLINDER: Self = Self(1 << 20);
 
     /// Every flag with its name and what it says.
     pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
@@ -208,6 +218,13 @@ impl Flags {
             "empty",
             "the neighbourhood has no member; its features are undefined, but neighbor_count is 0",
         ),
+        (Self::NO_GROUND, "no_ground", "no ground point is near enough for a height"),
+        (
+            Self::NO_RADIUS_XY,
+            "no_radius_xy",
+            "seen from above, the farthest member is at the query's place or there is none, and no radius was given",
+        ),
+        (Self::EMPTY_CYLINDER, "empty_cylinder", "no point lies in the query's vertical cylinder"),
     ];
 
     /// Whether any flag of `other` is set.
@@ -231,7 +248,13 @@ impl Feature {
 
     /// Whether it is a formula over the members of the neighbourhood.
     pub(crate) fn needs_neighbors(self) -> bool {
-        self.row().inputs.contains(&Input::Xyz)
+        self.row().inputs.contains(&Input::Xyz) && !extras::is_extra(self)
+    }
+
+    /// Whether it takes searches, or sums over the cloud, beside those in the request's neighbourhood.
+    /// [`FeatureSet::geometric`] leaves such features out.
+    pub fn needs_own_search(self) -> bool {
+        extras::has_any(self)
     }
 
     /// Name, in `snake_case`.
@@ -304,9 +327,12 @@ impl FeatureSet {
         set
     }
 
-    /// Every feature that needs nothing but coordinates, except those that only serve to compare with other tools.
+    /// Every feature that needs nothing but coordinates and the neighbourhood that a request names, except those that only
+    /// serve to compare with other tools.
     pub fn geometric() -> Self {
-        let wanted = |f: &Feature| f.row().inputs == [Input::Xyz] && !COMPATIBILITY.contains(f);
+        let wanted = |f: &Feature| {
+            f.row().inputs == [Input::Xyz] && !f.needs_own_search() && !COMPATIBILITY.contains(f)
+        };
         Self::new(Feature::all().filter(wanted))
     }
 
@@ -403,7 +429,7 @@ mod tests {
             assert!(flag.0.is_power_of_two() && all & flag.0 == 0, "{name}");
             all | flag.0
         });
-        assert_eq!(all, 0x3_00ff, "a new flag belongs into the table");
+        assert_eq!(all, 0x1f_00ff, "a new flag belongs into the table");
     }
 
     #[test]

@@ -29,9 +29,10 @@ pub fn knn(k: usize) -> Neighborhood {
     Neighborhood::knn(k as u32).unwrap()
 }
 
-/// Every feature that the cloud has the inputs for.
+/// Every feature of one neighbourhood that the cloud has the inputs for.
 pub fn features(cloud: &Cloud) -> FeatureSet {
-    Feature::all().filter(|f| cloud.color.is_some() || f.row().inputs == [Input::Xyz]).collect()
+    let has = |f: &Feature| cloud.color.is_some() || f.row().inputs == [Input::Xyz];
+    Feature::all().filter(|f| has(f) && !f.needs_own_search()).collect()
 }
 
 /// What the oracle says of a cloud, by feature and point.

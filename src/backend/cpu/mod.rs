@@ -68,7 +68,8 @@ fn of_neighborhoods(job: &Job<'_>, set: &FeatureSet, index: &CpuIndex<'_>) -> Ra
     // Sites write to the points they hold, which lie anywhere in the columns: relaxed atomics cost a plain store.
     let values: Vec<_> = rows.iter().map(|_| zeros(n)).collect();
     let flags = zeros(n);
-    let of_place = |column: &usize| rows[*column].inputs == [Input::Xyz];
+    let of_place =
+        |column: &usize| rows[*column].inputs == [Input::Xyz] && !rows[*column].feature.needs_own_search();
     let (shared, own): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(of_place);
     each_site(job, index, |search, center, points| {
         let moments = search.moments(center, rule);

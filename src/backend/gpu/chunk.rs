@@ -56,7 +56,7 @@ struct Resident {
     positions: Buffer,
     /// Row of each point, or place of each foreign query.
     row_of: Buffer,
-    colors: Option<Buffer>,
+    attributes: Option<Buffer>,
 }
 
 impl Resident {
@@ -107,7 +107,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
         let core = plan.core(chunk);
-        let resident = self.upload(&loaded, core, kernel.color, report)?;
+        let resident = self.upload(&loaded, core, kernel.attribute_words(), report)?;
         let rows = u64::from(resident.rows);
         let records = self.storage(rows * u64::from(kernel.needs.record_words()) * 4, "records")?;
         let columns = self.storage(rows * (kernel.features.len() as u64 + 1) * 4, "columns")?;
@@ -134,8 +134,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
         };
         let evaluate = Kernel::Evaluate(kernel.clone());
-        let colors = resident.colors.as_ref().unwrap_or(&resident.row_of);
-        let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
+        let attributes = resident.attributes.as_ref().unwrap_or(&resident.row_of);
+        let step = recorder.step(&evaluate, &[&records, attributes, &columns], resident.rows, u32::MAX)?;
         recorder.pass("features", &[step]);
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -163,7 +163,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             held =
                 self.place_records(&mut recorder, &stragglers, core, rule, kernel.needs, &records, report)?;
         }
-        let step = recorder.step(&evaluate, &[&records, colors, &columns], resident.rows, u32::MAX)?;
+        let step = recorder.step(&evaluate, &[&records, attributes, &columns], resident.rows, u32::MAX)?;
         recorder.pass("features", &[step]);
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -191,7 +191,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let search =
             Search::first(rule, subject, Output::Lists).filter(|_| !chunk.crowd && loaded.members.len() > 0);
         let stragglers: Vec<u32> = if let Some(search) = search {
-            let resident = self.upload(&loaded, core, false, report)?;
+            let resident = self.upload(&loaded, core, 0, report)?;
             let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
             let used = lists.requested() + COUNTERS;
             let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
@@ -262,7 +262,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         &self,
         loaded: &Loaded,
         core: Option<&[u32]>,
-        with_color: bool,
+        attribute_words: u32,
         report: &mut Report,
     ) -> Result<Resident> {
         let points = loaded.members.len();
@@ -275,22 +275,23 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 (None, Some(_)) => points as u64 * 4,
                 (None, None) => 0,
             },
-            if with_color { rows as u64 * 8 } else { 0 },
+            rows as u64 * u64::from(attribute_words) * 4,
         ];
         let bytes = sizes.iter().sum();
         let staging = self.context.pool.acquire(bytes, UPLOAD, "staging")?;
         let start = Instant::now();
         readback::write(&self.context.device, &staging, bytes, "packing", |view| {
             let (positions, rest) = view.split_at(sizes[0] as usize);
-            let (mut row_of, colors) = rest.split_at(sizes[1] as usize);
+            let (mut row_of, attributes) = rest.split_at(sizes[1] as usize);
             upload::positions(self.workers, self.job.lattice, loaded, positions);
             if let Some(queries) = queries {
                 upload::queries(self.workers, queries, loaded, core, row_of);
             } else if let Some(rows) = &loaded.rows {
                 row_of.copy_from_slice(bytemuck::cast_slice(rows));
             }
-            if with_color {
-                upload::colors(self.workers, &self.job.attributes, core, rows, colors);
+            if attribute_words > 0 {
+                let with_color = attribute_words as usize > self.job.attributes.given.len();
+                upload::attributes(self.workers, &self.job.attributes, with_color, core, rows, attributes);
             }
         })?;
         report.add("pack", start.elapsed());
@@ -314,7 +315,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             foreign: queries.is_some(),
             positions: self.storage(sizes[0], "positions")?,
             row_of: self.storage(sizes[1], "rows")?,
-            colors: with_color.then(|| self.storage(sizes[2], "colours")).transpose()?,
+            attributes: (attribute_words > 0).then(|| self.storage(sizes[2], "attributes")).transpose()?,
             staging,
         })
     }
@@ -330,8 +331,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             recorder.copy(&resident.staging, offset, &resident.row_of, 0, rows);
             offset += rows;
         }
-        if let Some(colors) = &resident.colors {
-            recorder.copy(&resident.staging, offset, colors, 0, u64::from(resident.rows) * 8);
+        if let Some(attributes) = &resident.attributes {
+            recorder.copy(&resident.staging, offset, attributes, 0, attributes.requested());
         }
     }
 

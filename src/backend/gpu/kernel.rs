@@ -3,6 +3,7 @@
 use super::MAX_KERNEL_K;
 use super::layout::{Grid, RECORD_WORDS, Scale};
 use super::shader::{self, Text};
+use crate::extras::{self, Extra};
 use crate::features::{Feature, FeatureSet, Input};
 use crate::neighborhood::Rule;
 
@@ -110,12 +111,19 @@ pub(crate) struct Evaluate {
     pub(crate) features: Vec<Feature>,
     pub(crate) needs: Needs,
     pub(crate) color: bool,
+    /// In their order, as they stand behind the colours.
+    pub(crate) extras: Vec<Extra>,
 }
 
 impl Evaluate {
     pub(crate) fn of(set: &FeatureSet) -> Self {
         let color = set.needs(Input::Rgb) || set.needs(Input::Nir);
-        Self { features: set.iter().collect(), needs: Needs::of(set), color }
+        Self { features: set.iter().collect(), needs: Needs::of(set), color, extras: extras::needed(set) }
+    }
+
+    /// Words that a row's attributes take.
+    pub(crate) fn attribute_words(&self) -> u32 {
+        2 * u32::from(self.color) + self.extras.len() as u32
     }
 }
 
@@ -248,6 +256,12 @@ impl Evaluate {
             format!("    columns[{column}u * scale.stride + row] = bitcast<u32>(feature_{name}(s));\n")
         });
         text.columns(columns.collect());
+        let first = 2 * usize::from(self.color);
+        let extras = self.extras.iter().enumerate().map(|(i, extra)| {
+            let (column, field) = (first + i, extra.field());
+            format!("    s.{field} = bitcast<f32>(attributes[{column}u * scale.stride + row]);\n")
+        });
+        text.extras(extras.collect());
         text.add(shader::EIGEN).add(shader::FEATURES).add(shader::EVALUATE)
     }
 }

@@ -169,8 +169,9 @@ impl Strategy for Gpu {
         let kernel = kernel::Evaluate::of(set);
         let rule = set.needs_neighbors().then(|| job.rule());
         report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
-        // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
-        let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
+        // Columns with flags, attributes, or a record; never less than the 16 bytes of cells and sorted points.
+        let attributes = u64::from(kernel.attribute_words());
+        let widest = (set.len() as u64 + 1).max(kernel.needs.record_words().into()).max(attributes) * 4;
         let n = job.asked().len();
         self.run(job, widest, report, |runner, plan, report| {
             let mut out = RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };

@@ -54,6 +54,7 @@ pub(crate) struct Text {
     defined: Vec<&'static str>,
     k: u32,
     columns: String,
+    extras: String,
 }
 
 impl Text {
@@ -64,6 +65,7 @@ impl Text {
             defined: Vec::new(),
             k: 1,
             columns: String::new(),
+            extras: String::new(),
         };
         text.constant("WORKGROUP", workgroup)
             .constant("SCAN_ITEMS", SCAN_ITEMS)
@@ -111,6 +113,12 @@ impl Text {
         self
     }
 
+    /// Statements that read the extras.
+    pub(crate) fn extras(&mut self, statements: String) -> &mut Self {
+        self.extras = statements;
+        self
+    }
+
     /// Appends a shader file; directives are resolved at the end.
     pub(crate) fn add(&mut self, text: &str) -> &mut Self {
         self.body.push_str(text);
@@ -150,6 +158,8 @@ impl Text {
                 i = end;
             } else if line.starts_with("#columns") {
                 out.push_str(&self.columns);
+            } else if line == "#extras" {
+                out.push_str(&self.extras);
             } else if let Some(list) = line.strip_prefix("#list_") {
                 self.write_list(list, out);
             } else {

@@ -41,6 +41,7 @@ const SEED: u64 = 1;
 pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
     let neighborhood = args.request.neighborhood()?;
+    let options = args.request.options()?;
     interrupt::install();
     let progress = Progress::new();
     let start = Instant::now();
@@ -50,7 +51,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let ignored = source.ignored(&args.request)?;
     let cloud = args.request.cloud(source.cloud(), ignored.as_deref());
     let set = args.request.set_for(set, &cloud)?;
-    let options = args.request.options();
 
     progress.step("warming up".to_owned());
     let compute = |set: &FeatureSet| engine.features_with(&cloud, set, neighborhood, &options);
@@ -96,7 +96,7 @@ fn check(
     ignored: Option<&[bool]>,
 ) -> Checked {
     let lattice = match source {
-        Source::Scene(scene) => &scene.lattice[..],
+        Source::Scene(scene, _) => &scene.lattice[..],
         Source::File(file) => match file.lattice() {
             Some((lattice, _)) => lattice,
             None => return Checked { sample: 0, mismatches: 0 },
@@ -160,7 +160,8 @@ fn print(
 /// What is measured on.
 enum Source {
     File(LasCloud),
-    Scene(Scene),
+    /// With the classes of its points.
+    Scene(Scene, Vec<u8>),
 }
 
 impl Source {
@@ -182,15 +183,20 @@ impl Source {
                 }
                 progress.step(format!("making {points} points of {name}"));
                 let scene = synthetic::scene(name, points, SEED);
-                scene.map(Self::Scene).ok_or_else(|| Failure::Usage(format!("unknown scene {name:?}")))
+                scene.map(Self::scene).ok_or_else(|| Failure::Usage(format!("unknown scene {name:?}")))
             }
         }
+    }
+
+    fn scene(scene: Scene) -> Self {
+        let classes = scene.truth.iter().map(|truth| truth.class.las_code()).collect();
+        Self::Scene(scene, classes)
     }
 
     fn cloud(&self) -> PointCloud<'_> {
         match self {
             Self::File(file) => file.cloud(),
-            Self::Scene(scene) => scene.cloud(),
+            Self::Scene(scene, classes) => scene.cloud().with_classification(classes),
         }
     }
 
@@ -199,8 +205,8 @@ impl Source {
         let (classes, withheld) = request.ignored();
         match self {
             Self::File(file) => Ok(file.ignored(classes, withheld)),
-            Self::Scene(_) if classes.is_empty() && !withheld => Ok(None),
-            Self::Scene(_) => {
+            Self::Scene(..) if classes.is_empty() && !withheld => Ok(None),
+            Self::Scene(..) => {
                 Err(Failure::Usage("--ignore-classes and --skip-withheld need a file (--input)".to_owned()))
             }
         }

@@ -44,6 +44,7 @@ fn las_or_laz(text: &str) -> Result<PathBuf, String> {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
     let neighborhood = args.request.neighborhood()?;
+    let options = args.request.options()?;
     interrupt::install();
     let write = WriteOptions::default().overwrite_columns(args.overwrite_columns).flags(args.flags);
     // Which columns there will be may depend on the cloud; the paths do not.
@@ -65,7 +66,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         check_output(&args.input, &args.output, &set, &write)?;
     }
     progress.step(format!("computing {} features of {} points", set.len(), file.len()));
-    let (columns, run) = engine.features_with(&cloud, &set, neighborhood, &args.request.options())?;
+    let (columns, run) = engine.features_with(&cloud, &set, neighborhood, &options)?;
     let unit_note = file.unit_note.clone();
     drop(file);
 

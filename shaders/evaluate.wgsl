@@ -7,7 +7,8 @@ struct Scale {
     // What a recorded 1 counts: red, green and blue, and near-infrared.
     rgb: f32,
     nir: f32,
-    _pad0: u32,
+    // 1 if the query is a point of the cloud, and counts in its neighbourhood.
+    own: u32,
     // Rows, and words from one column to the next: as many for each neighbourhood of a row.
     rows: u32,
     stride: u32,
@@ -20,8 +21,8 @@ struct Scale {
 @group(0) @binding(0) var<uniform> scale: Scale;
 @group(0) @binding(1) var<uniform> batch: Batch;
 @group(0) @binding(2) var<storage, read> records: array<u32>;
-// Two words a row: red and green, blue and near-infrared, 16 bits each.
-@group(0) @binding(3) var<storage, read> colors: array<vec2<u32>>;
+// If COLOR, two words a row: red and green, blue and near-infrared, 16 bits each. Then one column for each extra.
+@group(0) @binding(3) var<storage, read> attributes: array<u32>;
 @group(0) @binding(4) var<storage, read_write> columns: array<u32>;
 #if MEMBERS
 // Indices into `positions`; where each query's list begins, and one more; each query's own index, and its row.
@@ -54,10 +55,11 @@ fn trace(record: u32, word: u32) -> f32 {
 fn shape(record: u32, row: u32, scale_index: u32) -> Shape {
     var s: Shape;
     let count = f32(records[record * RECORD_WORDS]);
-    let per_point = scale.quantum / count;
+    let per_point = scale.quantum / max(count, 1.0);
     let size = trace(record, 2u);
     let e = solve(record, 2u, size);
     s.n = count;
+    s.others = max(count - f32(scale.own), 1.0);
     s.quantum = scale.quantum;
     s.lambda = e.values * (size * per_point * per_point);
     s.v1 = largest_positive(e.v1);
@@ -76,19 +78,21 @@ fn shape(record: u32, row: u32, scale_index: u32) -> Shape {
     #if PLANE
     let rest = solve(record, 16u, trace(record, 16u));
     s.plane_normal = upward(rest.v3);
-    s.plane_mean = vec3<f32>(value(record, 8u), value(record, 9u), value(record, 10u)) / max(count - 1.0, 1.0);
+    s.plane_mean = vec3<f32>(value(record, 8u), value(record, 9u), value(record, 10u)) / s.others;
     s.plane_mean *= scale.quantum;
     s.plane_distance = -dot(s.plane_normal, s.plane_mean);
     #end
     #if EXTENT
-    s.extent_xy = vec2<f32>(value(record, RECORD_WORDS - 2u), value(record, RECORD_WORDS - 1u)) * scale.quantum;
+    let extent = RECORD_WORDS - 3u;
+    s.extent = vec3<f32>(value(record, extent), value(record, extent + 1u), value(record, extent + 2u)) * scale.quantum;
     #end
     #if COLOR
-    let packed = colors[row];
+    let packed = vec2<u32>(attributes[2u * row], attributes[2u * row + 1u]);
     let rgb = vec3<f32>(f32(packed.x & 0xffffu), f32(packed.x >> 16u), f32(packed.y & 0xffffu));
     s.recorded = rgb;
     s.color = vec4<f32>(rgb * scale.rgb, f32(packed.y >> 16u) * scale.nir);
     #end
+    #extras
     return s;
 }
 

@@ -4,6 +4,8 @@
 // The shape of one neighbourhood in the cloud's unit; the twin of `Shape` in formulas.rs.
 struct Shape {
     n: f32,
+    // Members but the query, which is none if it is no point of the cloud; one where there is none to divide zeros by.
+    others: f32,
     lambda: vec3<f32>,
     v1: vec3<f32>,
     v2: vec3<f32>,
@@ -18,7 +20,8 @@ struct Shape {
     distance_sum: f32,
     z_min: f32,
     z_max: f32,
-    extent_xy: vec2<f32>,
+    // Of the bounding box: a difference of z_max and z_min would round where the query is far from all members.
+    extent: vec3<f32>,
     variance_z: f32,
     plane_distance: f32,
     // The plane through the members but the query: its unit normal, and their mean.
@@ -30,6 +33,19 @@ struct Shape {
     color: vec4<f32>,
     // red, green, blue as recorded: whole numbers, whose differences are exact
     recorded: vec3<f32>,
+    // Extras: values of searches of their own, 0 where no feature takes them.
+    height_above_ground: f32,
+    height_in_metres: f32,
+    ground_distance: f32,
+    is_ground: f32,
+    height_above_min: f32,
+    relative_height: f32,
+    density_2d: f32,
+    echo_ratio: f32,
+    count_radius: f32,
+    bin_count: f32,
+    bin_z_range: f32,
+    bin_z_std: f32,
 }
 
 // Sums over the members; zero where no feature needs them. The twin of `Around` in around.rs.
@@ -191,28 +207,27 @@ fn feature_rank(s: Shape) -> f32 {
 }
 fn feature_neighbor_count(s: Shape) -> f32 { return s.n; }
 fn feature_knn_distance(s: Shape) -> f32 { return s.farthest; }
-fn feature_mean_distance(s: Shape) -> f32 { return s.distance_sum / max(s.n - 1.0, 1.0); }
+fn feature_mean_distance(s: Shape) -> f32 { return s.distance_sum / s.others; }
 fn feature_density_3d(s: Shape) -> f32 { return s.n / (4.0 / 3.0 * PI * s.radius * s.radius * s.radius); }
 fn feature_density_surface(s: Shape) -> f32 { return s.n / (PI * s.radius * s.radius); }
 fn feature_vertical_std(s: Shape) -> f32 { return sqrt(s.variance_z); }
-fn feature_vertical_range(s: Shape) -> f32 { return s.z_max - s.z_min; }
+fn feature_vertical_range(s: Shape) -> f32 { return s.extent.z; }
 fn feature_nearest_distance(s: Shape) -> f32 { return s.nearest; }
 fn feature_std_distance(s: Shape) -> f32 {
     // In units of r, so that squares neither overflow nor underflow.
     let r = max(s.radius, 1e-30);
-    let others = max(s.n - 1.0, 1.0);
     let offset = s.sum / r;
     let squares = s.n * (lambda_sum(s) / r / r) + dot(offset, offset) / s.n;
-    let mean = s.distance_sum / r / others;
-    return r * sqrt(max(squares / others - mean * mean, 0.0));
+    let mean = s.distance_sum / r / s.others;
+    return r * sqrt(max(squares / s.others - mean * mean, 0.0));
 }
-fn feature_extent_x(s: Shape) -> f32 { return s.extent_xy.x; }
-fn feature_extent_y(s: Shape) -> f32 { return s.extent_xy.y; }
-fn feature_extent_z(s: Shape) -> f32 { return s.z_max - s.z_min; }
-fn feature_neighborhood_extent(s: Shape) -> f32 { return length(vec3<f32>(s.extent_xy, s.z_max - s.z_min)); }
+fn feature_extent_x(s: Shape) -> f32 { return s.extent.x; }
+fn feature_extent_y(s: Shape) -> f32 { return s.extent.y; }
+fn feature_extent_z(s: Shape) -> f32 { return s.extent.z; }
+fn feature_neighborhood_extent(s: Shape) -> f32 { return length(s.extent); }
 fn feature_height_extent_ratio(s: Shape) -> f32 {
-    let flat = length(s.extent_xy);
-    return select((s.z_max - s.z_min) / max(flat, 1e-30), 0.0, flat == 0.0);
+    let flat = length(s.extent.xy);
+    return select(s.extent.z / max(flat, 1e-30), 0.0, flat == 0.0);
 }
 fn feature_z_below(s: Shape) -> f32 { return 0.0 - s.z_min; }
 fn feature_z_above(s: Shape) -> f32 { return s.z_max; }
@@ -294,3 +309,32 @@ fn lab_z(s: Shape) -> f32 {
 fn feature_lab_l(s: Shape) -> f32 { return 1.16 * lab_y(s) - 0.16; }
 fn feature_lab_a(s: Shape) -> f32 { return 5.0 * (lab_x(s) - lab_y(s)); }
 fn feature_lab_b(s: Shape) -> f32 { return 2.0 * (lab_y(s) - lab_z(s)); }
+fn feature_height_above_ground(s: Shape) -> f32 { return s.height_above_ground; }
+fn feature_ground_distance(s: Shape) -> f32 { return s.ground_distance; }
+fn feature_is_ground(s: Shape) -> f32 { return s.is_ground; }
+fn feature_height_above_min(s: Shape) -> f32 { return s.height_above_min; }
+fn feature_relative_height(s: Shape) -> f32 { return s.relative_height; }
+// Height above ground as a part of so many metres.
+fn height_part(s: Shape, metres: f32) -> f32 { return clamp(s.height_in_metres / metres, 0.0, 1.0); }
+fn feature_facade_score(s: Shape) -> f32 { return feature_wall_score(s) * height_part(s, 2.0); }
+// For slopes that fit: rising to 1 up to `rising`, falling from `falling` on, both within 10 degrees.
+fn roof_score_of(s: Shape, rising: f32, falling: f32) -> f32 {
+    let slope = feature_slope(s);
+    let fit = min((slope - rising) * 0.1 + 1.0, 1.0 - (slope - falling) * 0.1);
+    return feature_planarity(s) * height_part(s, 2.0) * clamp(fit, 0.0, 1.0);
+}
+fn feature_flat_roof_score(s: Shape) -> f32 { return roof_score_of(s, 0.0, 10.0); }
+fn feature_sloped_roof_score(s: Shape) -> f32 { return roof_score_of(s, 20.0, 40.0); }
+fn feature_steep_roof_score(s: Shape) -> f32 { return roof_score_of(s, 50.0, 65.0); }
+fn feature_opening_likelihood(s: Shape) -> f32 {
+    return (1.0 - feature_planarity(s)) * feature_linearity(s) * feature_verticality(s) * height_part(s, 1.0);
+}
+fn feature_structural_element_score(s: Shape) -> f32 {
+    return feature_linearity(s) * abs(s.v1.z) * height_part(s, 1.0);
+}
+fn feature_density_2d(s: Shape) -> f32 { return s.density_2d; }
+fn feature_echo_ratio(s: Shape) -> f32 { return s.echo_ratio; }
+fn feature_count_radius(s: Shape) -> f32 { return s.count_radius; }
+fn feature_bin_count(s: Shape) -> f32 { return s.bin_count; }
+fn feature_bin_z_range(s: Shape) -> f32 { return s.bin_z_range; }
+fn feature_bin_z_std(s: Shape) -> f32 { return s.bin_z_std; }

@@ -121,8 +121,8 @@ fn look_around(shape: ptr<function, Shape>, i: u32) -> u32 {
         let u = vec3<u32>(abs(offset));
         let d = u.x * u.x + u.y * u.y + u.z * u.z;
         #if PLANE_FIT
-        // The first member is at the query's place, which stands for the query.
-        if (j > 0u) {
+        // The first member is at the query's place and stands for the query, if that is a point of the cloud.
+        if (j >= scale.own) {
             out.plane_mean += abs(dot(offset * s.quantum - s.plane_mean, s.plane_normal));
         }
         #end
@@ -183,7 +183,7 @@ fn look_around(shape: ptr<function, Shape>, i: u32) -> u32 {
 
     let most = f32(max(others, 1u));
     #if PLANE_FIT
-    out.plane_mean /= max(s.n - 1.0, 1.0);
+    out.plane_mean /= s.others;
     #end
     #if QUADRIC
     // The diagonal's last three.

@@ -33,14 +33,24 @@ fn write_record(row: u32, s: Sums) {
     let at = row * RECORD_WORDS;
     let own = scatter(s.count, s.squares, s.sum);
     var flags = select(0u, FLAG_FEW, s.count < 3u);
-    if (is_zero64(own[0]) && is_zero64(own[3]) && is_zero64(own[5])) {
+    if (s.count == 0u) {
+        flags = FLAG_EMPTY;
+    } else if (is_zero64(own[0]) && is_zero64(own[3]) && is_zero64(own[5])) {
         flags |= FLAG_IDENTICAL;
     } else if (is_line(own)) {
         flags |= FLAG_COLLINEAR;
     }
+    if (s.count > 0u && s.farthest == 0u) {
+        flags |= FLAG_NO_RADIUS;
+    }
     #if PLANE
-    let rest = scatter(s.count - 1u, s.squares, s.sum);
-    if (s.count < 4u || is_line(rest)) {
+    #if FOREIGN
+    let others = s.count;
+    #else
+    let others = s.count - 1u;
+    #end
+    let rest = scatter(others, s.squares, s.sum);
+    if (s.count > 0u && (others < 3u || is_line(rest))) {
         flags |= FLAG_NO_PLANE;
     }
     output[at + 16u] = bitcast<u32>(round64(rest[0]));
@@ -52,11 +62,16 @@ fn write_record(row: u32, s: Sums) {
     #end
     #if EXTENT
     let extent = s.xy_max - s.xy_min;
-    output[at + RECORD_WORDS - 2u] = bitcast<u32>(f32(extent.x));
-    output[at + RECORD_WORDS - 1u] = bitcast<u32>(f32(extent.y));
+    output[at + RECORD_WORDS - 3u] = bitcast<u32>(f32(extent.x));
+    output[at + RECORD_WORDS - 2u] = bitcast<u32>(f32(extent.y));
+    output[at + RECORD_WORDS - 1u] = bitcast<u32>(f32(s.z_max - s.z_min));
     #end
-    // One zero distance is the query's own; duplicates give zero, as does a query alone.
+    // One zero distance is the query's own, if it is a point of the cloud; duplicates give zero, as does a query alone.
+    #if FOREIGN
+    let nearest_sq = select(s.nearest, 0u, s.zeros != 0u || s.count < 1u);
+    #else
     let nearest_sq = select(s.nearest, 0u, s.zeros != 1u || s.count < 2u);
+    #end
     output[at] = s.count;
     output[at + 1u] = flags;
     output[at + 2u] = bitcast<u32>(round64(own[0]));

@@ -1,4 +1,4 @@
-// One invocation: one point of the chunk, in cell order; finds the squared distance of its farthest member, then writes
+// One invocation: one point of the chunk, in cell order, or one query that is no point of it (FOREIGN); finds the squared distance of its farthest member, then writes
 // the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
 // (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL): then there can be records
 // for several radii at once (SHELLS), the members' number (COUNTS), or their indices in any order (FILL).
@@ -12,11 +12,16 @@
 @group(0) @binding(3) var<storage, read> cube_cuts: array<u32>;
 @group(0) @binding(4) var<storage, read> cube_bases: array<u32>;
 @group(0) @binding(5) var<storage, read> cell_starts: array<u32>;
+#if FOREIGN
+// Places of the queries, three words each, in the order of the rows.
+@group(0) @binding(6) var<storage, read> queries: array<f32>;
+#else
 // Row of the output for each point; NO_ROW for halo.
 @group(0) @binding(6) var<storage, read> rows: array<u32>;
+#end
 @group(0) @binding(7) var<storage, read_write> output: array<u32>;
-// Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, grid.points words each:
-// positions in `sorted`, and rows.
+// Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, one word for each query
+// there is: positions in `sorted` (rows if FOREIGN), and rows.
 @group(0) @binding(8) var<storage, read_write> queue: array<atomic<u32>>;
 #if FILL
 // Where each row's list begins in `output`; one more than rows.
@@ -27,7 +32,12 @@ var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
 
 fn leave(list: u32, query: u32) {
     let at = atomicAdd(&queue[list], 1u);
-    atomicStore(&queue[2u + list * grid.points + at], query);
+    #if FOREIGN
+    let all = grid.rows;
+    #else
+    let all = grid.points;
+    #end
+    atomicStore(&queue[2u + list * all + at], query);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -42,6 +52,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     position = atomicLoad(&queue[2u + position]);
     #end
+    #if FOREIGN
+    let row = position;
+    let q = vec3<f32>(queries[3u * row], queries[3u * row + 1u], queries[3u * row + 2u]);
+    #else
     let own = sorted[position];
     let q = own.xyz;
     #if HALO
@@ -51,6 +65,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #else
     let row = bitcast<u32>(own.w);
+    #end
     #end
 
     var steps = 0u;
@@ -73,7 +88,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let home_cells = home_cuts * home_cuts * home_cuts;
     let home_count = cell_starts[home_base + home_cells] - cell_starts[home_base];
     // Radius of a disc that holds k points where the cube's points lie on a surface across it.
-    var reach = REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * f32(home_count)));
+    #if FOREIGN
+    // An empty cube counts as sparse, and a query outside of the grid has its box to reach first.
+    let outside = length(max(max(-q, q - grid.extent), vec3<f32>(0.0)));
+    let count_there = f32(max(home_count, 8u));
+    #else
+    let outside = 0.0;
+    let count_there = f32(home_count);
+    #end
+    var reach = outside + REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * count_there));
     reach = clamp(reach, 1.5, REACH_LIMIT);
     for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
         #list_reset

@@ -13,7 +13,7 @@ use crate::unit::{Unit, UnitSource, Units};
 pub const MAX_POINTS: usize = u32::MAX as usize - 1;
 
 #[derive(Debug, Clone, Copy)]
-enum Coordinates<'a> {
+pub(crate) enum Coordinates<'a> {
     F64(&'a [[f64; 3]]),
     F32(&'a [[f32; 3]]),
     F64Columns([&'a [f64]; 3]),
@@ -34,6 +34,8 @@ pub struct PointCloud<'a> {
     pub(crate) rgb_depth: Option<ColorDepth>,
     pub(crate) nir_depth: Option<ColorDepth>,
     pub(crate) ignored: Option<&'a [bool]>,
+    pub(crate) classification: Option<&'a [u8]>,
+    pub(crate) ground: Option<&'a [bool]>,
     pub(crate) units: Units,
 }
 
@@ -48,6 +50,8 @@ impl<'a> PointCloud<'a> {
             rgb_depth: None,
             nir_depth: None,
             ignored: None,
+            classification: None,
+            ground: None,
             units: Units::default(),
         }
     }
@@ -132,6 +136,20 @@ impl<'a> PointCloud<'a> {
         self
     }
 
+    /// Classes as recorded, one a point: those of [`Ground::classes`](crate::Ground::classes) are ground.
+    #[must_use]
+    pub fn with_classification(mut self, classes: &'a [u8]) -> Self {
+        self.classification = Some(classes);
+        self
+    }
+
+    /// Says which points are ground, whatever their class.
+    #[must_use]
+    pub fn with_ground(mut self, ground: &'a [bool]) -> Self {
+        self.ground = Some(ground);
+        self
+    }
+
     /// States the coordinates' unit, metres unless said. Nothing is converted: features whose unit is `m` come in this
     /// unit, and thresholds that are stated in metres are turned into it.
     #[must_use]
@@ -199,10 +217,44 @@ impl<'a> PointCloud<'a> {
         if let Some(ignored) = self.ignored {
             check("ignored", ignored.len())?;
         }
+        if let Some(classes) = self.classification {
+            check("classification", classes.len())?;
+        }
+        if let Some(ground) = self.ground {
+            check("ground", ground.len())?;
+        }
         if expected > MAX_POINTS {
             return Err(Error::TooManyPoints { points: expected, limit: MAX_POINTS });
         }
         Ok(())
+    }
+
+    pub(crate) fn coordinates(&self) -> Coordinates<'a> {
+        self.coordinates
+    }
+
+    /// The quantum that the caller stated, where coordinates leave a choice.
+    pub(crate) fn stated_quantum(&self) -> Option<f64> {
+        self.quantum.filter(|_| !matches!(self.coordinates, Coordinates::Lattice(..)))
+    }
+
+    /// How exact the coordinates are. A lattice's are made of its integers, to f64.
+    pub(crate) fn precision(&self) -> Precision {
+        match self.coordinates {
+            Coordinates::F32(_) | Coordinates::F32Columns(_) => Precision::F32,
+            _ => Precision::F64,
+        }
+    }
+
+    /// World coordinates of point `i`.
+    pub(crate) fn world(&self, i: usize) -> [f64; 3] {
+        match self.coordinates {
+            Coordinates::F64(p) => p[i],
+            Coordinates::F32(p) => p[i].map(f64::from),
+            Coordinates::F64Columns(c) => c.map(|axis| axis[i]),
+            Coordinates::F32Columns(c) => c.map(|axis| f64::from(axis[i])),
+            Coordinates::Lattice(p, frame) => frame.to_world(p[i]),
+        }
     }
 
     /// The cloud on its lattice, with its bounds.
@@ -210,25 +262,13 @@ impl<'a> PointCloud<'a> {
         let n = self.len();
         let (points, frame): (Cow<'a, [[i32; 3]]>, Frame) = match self.coordinates {
             Coordinates::Lattice(points, frame) => (Cow::Borrowed(points), frame),
-            Coordinates::F64(p) => self.quantized(n, |i| p[i], Precision::F64)?,
-            Coordinates::F32(p) => self.quantized(n, |i| p[i].map(f64::from), Precision::F32)?,
-            Coordinates::F64Columns(c) => {
-                self.quantized(n, |i| [c[0][i], c[1][i], c[2][i]], Precision::F64)?
-            }
-            Coordinates::F32Columns(c) => {
-                let at = |i: usize| [c[0][i], c[1][i], c[2][i]].map(f64::from);
-                self.quantized(n, at, Precision::F32)?
+            _ => {
+                let at = |i| self.world(i);
+                let frame = frame::choose(n, at, self.precision(), self.quantum)?;
+                (Cow::Owned(frame::quantize(n, at, &frame)), frame)
             }
         };
         Lattice::new(points, frame)
-    }
-
-    fn quantized<F>(&self, n: usize, at: F, precision: Precision) -> Result<(Cow<'a, [[i32; 3]]>, Frame)>
-    where
-        F: Fn(usize) -> [f64; 3] + Sync,
-    {
-        let frame = frame::choose(n, &at, precision, self.quantum)?;
-        Ok((Cow::Owned(frame::quantize(n, &at, &frame)), frame))
     }
 }
 

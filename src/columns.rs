@@ -76,11 +76,15 @@ impl Columns {
             .iter()
             .zip(values)
             .map(|(feature, mut values)| {
-                let rules = feature.row().rules;
-                if !rules.is_empty() && !conventions.redefines(feature) {
+                // Without members only their number is defined, whatever the rules say of few of them.
+                let empty = [(Flags::EMPTY, if feature == Feature::NeighborCount { 0.0 } else { f64::NAN })];
+                let empty = if feature.needs_neighbors() { &empty[..] } else { &[] };
+                let own = if conventions.redefines(feature) { &[] } else { feature.row().rules };
+                let rules = || empty.iter().chain(own);
+                if rules().next().is_some() {
                     values.par_iter_mut().zip(&flags).with_min_len(1 << 14).for_each(|(value, &flags)| {
                         if flags != 0
-                            && let Some(rule) = rules.iter().find(|r| Flags(flags).intersects(r.0))
+                            && let Some(rule) = rules().find(|r| Flags(flags).intersects(r.0))
                         {
                             *value = rule.1 as f32;
                         }

@@ -8,16 +8,18 @@ use rayon::prelude::*;
 use crate::backend::cpu::Cpu;
 use crate::backend::gpu::Gpu;
 use crate::backend::{Job, PointAttributes, Strategy};
-use crate::cloud::{Lattice, PointCloud};
+use crate::cloud::PointCloud;
 use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
 use crate::conventions;
 use crate::error::{Error, Result};
+use crate::extras::{self, Choices, Extras};
 use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::{Options, Orientation};
 use crate::report::Report;
+use crate::together::together;
 use crate::{orient, passes};
 
 /// What may compute.
@@ -132,9 +134,28 @@ impl Engine {
         neighborhood: Neighborhood,
         options: &Options,
     ) -> Result<(Columns, Report)> {
-        let (raw, report) = self.compute(cloud, set, &[neighborhood], options)?;
-        let raw = raw.into_iter().next().unwrap_or_default();
-        Ok((Columns::from_raw(set, raw, &options.conventions).fill(options.fill), report))
+        self.one(Clouds { cloud, queries: None }, set, neighborhood, options)
+    }
+
+    /// Computes `set` at every point of `queries`, which are no points of `cloud`: a query counts in no neighbourhood, k
+    /// counts points of the cloud, and a radius may hold none ([`Flags::EMPTY`]). Colours are the queries' own.
+    /// `mean_distance`, `nearest_distance`, `plane_distance` and the like are about all members. A query that its cloud
+    /// [ignores](PointCloud::ignoring) has no values.
+    ///
+    /// Both clouds are put on one lattice: coordinates get the frame that they would have as one cloud, a lattice keeps its
+    /// own where the other's coordinates lie on it.
+    ///
+    /// # Errors
+    /// As [`features_with`](Self::features_with), and [`Error::FramesDiffer`] for two lattices out of step.
+    pub fn features_at(
+        &self,
+        queries: &PointCloud<'_>,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhood: Neighborhood,
+        options: &Options,
+    ) -> Result<(Columns, Report)> {
+        self.one(Clouds { cloud, queries: Some(queries) }, set, neighborhood, options)
     }
 
     /// Computes `set` for every point of `cloud` in several neighbourhoods. Those by number and those by radius take one
@@ -157,51 +178,82 @@ impl Engine {
             let name = neighborhoods[i].suffix();
             return Err(Error::InvalidScales(format!("neighbourhood {name} is given twice")));
         }
-        let (raw, report) = self.compute(cloud, set, neighborhoods, options)?;
+        let (raw, report) = self.compute(Clouds { cloud, queries: None }, set, neighborhoods, options)?;
         let raw = neighborhoods.iter().copied().zip(raw).collect();
         Ok((Columns::from_scales(set, raw, &options.conventions).fill(options.fill), report))
+    }
+
+    fn one(
+        &self,
+        clouds: Clouds<'_, '_>,
+        set: &FeatureSet,
+        neighborhood: Neighborhood,
+        options: &Options,
+    ) -> Result<(Columns, Report)> {
+        let (raw, report) = self.compute(clouds, set, &[neighborhood], options)?;
+        let raw = raw.into_iter().next().unwrap_or_default();
+        Ok((Columns::from_raw(set, raw, &options.conventions).fill(options.fill), report))
     }
 
     /// Raw columns in each neighbourhood.
     fn compute(
         &self,
-        cloud: &PointCloud<'_>,
+        clouds: Clouds<'_, '_>,
         set: &FeatureSet,
         neighborhoods: &[Neighborhood],
         options: &Options,
     ) -> Result<(Vec<RawColumns>, Report)> {
-        cloud.validate()?;
+        clouds.validate()?;
         options.validate()?;
-        let (attributes, color) = attributes(cloud, set)?;
+        if clouds.queries.is_some() {
+            extras::check_queries(set)?;
+        }
         let conventions = &options.conventions;
         let counted: Vec<_> = neighborhoods.iter().map(|n| conventions.neighborhood(*n)).collect();
         let neighborhoods: &[Neighborhood] = &counted.iter().map(|n| n.0).collect::<Vec<_>>();
-        let members = counted.iter().find_map(|n| n.1);
-        let report = Report {
-            features: set.iter().collect(),
-            conventions: conventions.name(),
-            redefined: set.iter().filter(|f| conventions.redefines(*f)).collect(),
-            members,
-            color,
-            ..Report::default()
-        };
         let computed = conventions.with_bases(set);
         let computed = match options.orientation {
             Orientation::Up => computed,
             Orientation::Viewpoint(_) => orient::with_normals(&computed),
         };
+        let Inputs { attributes, ground, color } = inputs(clouds, set, options)?;
+        let units = clouds.cloud.units;
+        let choices = Choices {
+            ground: options.ground,
+            count_radius: options.count_radius.unwrap_or(units.horizontal.metres(COUNT_RADIUS)),
+            units,
+        };
+        let wanted = extras::needed(set);
+        let report = Report {
+            features: set.iter().collect(),
+            conventions: conventions.name(),
+            redefined: set.iter().filter(|f| conventions.redefines(*f)).collect(),
+            members: counted.iter().find_map(|n| n.1),
+            color,
+            ..Report::default()
+        };
+        let inputs = (attributes, ground);
         let (mut raw, mut report) =
-            self.run(cloud, attributes, neighborhoods[0], report, |strategy, job, report| {
-                if job.lattice.len() == 0 {
+            self.run(clouds, inputs, neighborhoods[0], report, |strategy, job, report| {
+                if job.asked().len() == 0 {
                     let empty = || RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() };
                     return Ok(neighborhoods.iter().map(|_| empty()).collect());
                 }
-                let mut raw = passes::features(strategy, job, &computed, neighborhoods, report)?;
+                let mut extras = Extras::default();
+                if job.lattice.len() > 0 && !wanted.is_empty() {
+                    let start = Instant::now();
+                    extras = extras::compute(strategy, job, &wanted, &choices, report)?;
+                    report.add("extras", start.elapsed());
+                }
+                let attributes = PointAttributes { given: &extras.given, ..job.attributes };
+                let job = &Job { attributes, ..*job };
+                let mut raw = of_queries(strategy, job, &computed, neighborhoods, report)?;
                 for (raw, &neighborhood) in raw.iter_mut().zip(neighborhoods) {
+                    raw.flags.iter_mut().zip(&extras.flags).for_each(|(all, own)| *all |= own);
                     flag_dark(&mut raw.flags, &job.attributes);
                     flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
                     if let Orientation::Viewpoint(at) = options.orientation {
-                        report.time("orient", || orient::turn(&computed, job.lattice, at, raw));
+                        report.time("orient", || orient::turn(&computed, job.asked(), at, raw));
                     }
                 }
                 Ok(raw)
@@ -226,28 +278,77 @@ impl Engine {
         cloud: &PointCloud<'_>,
         neighborhood: Neighborhood,
     ) -> Result<(Neighbors, Report)> {
+        self.lists(Clouds { cloud, queries: None }, neighborhood)
+    }
+
+    /// Finds the neighbours in `cloud` of every point of `queries`, which are no points of it: they count in no
+    /// neighbourhood, and rows may be empty. Row `i` holds indices in `cloud`.
+    ///
+    /// # Errors
+    /// As [`features_at`](Self::features_at).
+    pub fn neighbors_of(
+        &self,
+        queries: &PointCloud<'_>,
+        cloud: &PointCloud<'_>,
+        neighborhood: Neighborhood,
+    ) -> Result<(Neighbors, Report)> {
+        self.lists(Clouds { cloud, queries: Some(queries) }, neighborhood)
+    }
+
+    /// Finds the neighbours of every point of `cloud` seen from above: distances are those in XY, radii those of vertical
+    /// cylinders.
+    ///
+    /// # Errors
+    /// As [`neighbors`](Self::neighbors).
+    pub fn neighbors_xy(
+        &self,
+        cloud: &PointCloud<'_>,
+        neighborhood: Neighborhood,
+    ) -> Result<(Neighbors, Report)> {
         cloud.validate()?;
-        let attributes = PointAttributes::default();
-        self.run(cloud, attributes, neighborhood, Report::default(), |strategy, job, report| {
+        let (clouds, none) = (Clouds { cloud, queries: None }, (PointAttributes::default(), None));
+        self.run(clouds, none, neighborhood, Report::default(), |strategy, job, report| {
             match job.lattice.len() {
                 0 => Ok(Neighbors { offsets: vec![0], ..Neighbors::default() }),
+                n => {
+                    let flat = extras::flattened(job.lattice, 0..n)?;
+                    strategy.neighbors(&Job { lattice: &flat, ..*job }, report)
+                }
+            }
+        })
+    }
+
+    fn lists(&self, clouds: Clouds<'_, '_>, neighborhood: Neighborhood) -> Result<(Neighbors, Report)> {
+        clouds.validate()?;
+        let none = (PointAttributes::default(), None);
+        self.run(clouds, none, neighborhood, Report::default(), |strategy, job, report| {
+            match (job.asked().len(), job.lattice.len()) {
+                (0, _) | (_, 0) => {
+                    Ok(Neighbors { offsets: vec![0; job.asked().len() + 1], ..Neighbors::default() })
+                }
                 _ => strategy.neighbors(job, report),
             }
         })
     }
 
-    /// Puts the cloud on its lattice and runs `work` on the GPU, then on the CPU if that failed and may.
+    /// Puts the clouds on their lattice and runs `work` on the GPU, then on the CPU if that failed and may.
     fn run<T: Spread>(
         &self,
-        cloud: &PointCloud<'_>,
-        attributes: PointAttributes<'_>,
+        clouds: Clouds<'_, '_>,
+        (attributes, ground): (PointAttributes<'_>, Option<Vec<bool>>),
         neighborhood: Neighborhood,
         mut report: Report,
         work: impl Fn(&dyn Strategy, &Job<'_>, &mut Report) -> Result<T>,
     ) -> Result<(T, Report)> {
         let start = Instant::now();
-        let lattice: Lattice<'_> = report.time("lattice", || cloud.lattice())?;
-        report.points = lattice.len();
+        let Clouds { cloud, queries } = clouds;
+        let (asked, lattice) = report.time("lattice", || -> Result<_> {
+            Ok(match queries {
+                None => (None, cloud.lattice()?),
+                Some(queries) => together(queries, cloud).map(|(asked, there)| (Some(asked), there))?,
+            })
+        })?;
+        report.points = clouds.asked().len();
         report.quantum = lattice.frame.quantum();
         report.unit = cloud.units.horizontal;
         report.vertical_unit = cloud.units.vertical;
@@ -256,17 +357,25 @@ impl Engine {
         report.fallback.clone_from(&self.fallback);
         let kept = Kept::of(cloud.ignored);
         report.left_out = kept.as_ref().map_or(0, Kept::left_out);
-        let (lattice, channels) = match &kept {
-            None => (lattice, None),
-            Some(kept) => {
-                let channels = report.time("filter", || kept.channels(&attributes));
-                (report.time("filter", || kept.lattice(&lattice))?, Some(channels))
-            }
+        let kept_queries = queries.and_then(|queries| Kept::of(queries.ignored));
+        let rows = if queries.is_some() { &kept_queries } else { &kept };
+        let filter = || -> Result<_> {
+            let asked = asked.map(|asked| Kept::those(&kept_queries, asked)).transpose()?;
+            Ok((Kept::those(&kept, lattice)?, asked, rows.as_ref().map(|kept| kept.channels(&attributes))))
         };
+        let filters = kept.is_some() || rows.is_some();
+        let (lattice, asked, channels) = if filters { report.time("filter", filter)? } else { filter()? };
         let attributes = channels.as_ref().map_or(attributes, |own| own.replace(&attributes));
-        let job = Job { lattice: &lattice, attributes, neighborhood };
+        let ground = ground.map(|mask| kept.as_ref().map_or_else(|| mask.clone(), |kept| kept.gather(&mask)));
+        let job = Job {
+            lattice: &lattice,
+            queries: asked.as_ref(),
+            attributes,
+            ground: ground.as_deref(),
+            neighborhood,
+        };
         let on_gpu = match &self.gpu {
-            Some(gpu) if lattice.len() > 0 => {
+            Some(gpu) if job.asked().len() > 0 => {
                 let mut attempt = report.clone();
                 attempt.backend = "gpu";
                 attempt.adapter = Some(gpu.name().to_owned());
@@ -285,28 +394,103 @@ impl Engine {
         let (out, mut report) = match on_gpu {
             Some(done) => done,
             None => {
-                if lattice.len() > 0 {
+                if job.asked().len() > 0 {
                     report.backend = "cpu";
                 }
                 let out = work(&Cpu, &job, &mut report)?;
                 (out, report)
             }
         };
-        let out = match &kept {
-            None => out,
-            Some(kept) => report.time("filter", || out.spread(kept)),
+        let out = match filters {
+            false => out,
+            true => report.time("filter", || {
+                let out = match &kept {
+                    Some(kept) => out.rename(kept),
+                    None => out,
+                };
+                match rows {
+                    Some(kept) => out.spread(kept),
+                    None => out,
+                }
+            }),
         };
         report.seconds = start.elapsed().as_secs_f64();
         Ok((out, report))
     }
 }
 
-/// The channels that `set` needs, with their depths; an error that lists every one the cloud lacks.
-fn attributes<'a>(
-    cloud: &PointCloud<'a>,
+/// What a call is about: a cloud, and queries of it that are no points of it.
+#[derive(Debug, Clone, Copy)]
+struct Clouds<'c, 'a> {
+    cloud: &'c PointCloud<'a>,
+    queries: Option<&'c PointCloud<'a>>,
+}
+
+impl<'c, 'a> Clouds<'c, 'a> {
+    fn validate(&self) -> Result<()> {
+        self.cloud.validate()?;
+        self.queries.map_or(Ok(()), PointCloud::validate)
+    }
+
+    /// What there is one row of the result for.
+    fn asked(&self) -> &'c PointCloud<'a> {
+        self.queries.unwrap_or(self.cloud)
+    }
+}
+
+/// Columns of a job that asks about something. A cloud without points gives no neighbourhood a member, and where no
+/// neighbourhood is needed, none is looked for.
+fn of_queries(
+    strategy: &dyn Strategy,
+    job: &Job<'_>,
     set: &FeatureSet,
-) -> Result<(PointAttributes<'a>, [Option<ColorDepth>; 2])> {
-    let (lacks, values) = lacking(cloud, set);
+    neighborhoods: &[Neighborhood],
+    report: &mut Report,
+) -> Result<Vec<RawColumns>> {
+    let members = job.lattice.len() > 0;
+    if members && set.needs_neighbors() || !job.is_foreign() {
+        return passes::features(strategy, job, set, neighborhoods, report);
+    }
+    let of_members = |f: &Feature| f.needs_neighbors() || !members && f.row().inputs.contains(&Input::Xyz);
+    let own: FeatureSet = set.iter().filter(|f| !of_members(f)).collect();
+    let alone = Job { lattice: job.asked(), queries: None, ..*job };
+    let RawColumns { values, mut flags } = strategy.features(&alone, &own, report)?;
+    let mut values = values.into_iter();
+    let mut column = |f: Feature| match of_members(&f) {
+        true if f == Feature::CountRadius => vec![0.0; flags.len()],
+        true => vec![f32::NAN; flags.len()],
+        false => values.next().unwrap_or_default(),
+    };
+    let values = set.iter().map(&mut column).collect();
+    if !members && set.iter().any(|f| of_members(&f)) {
+        flags.iter_mut().for_each(|flags| *flags |= Flags::EMPTY.0);
+    }
+    Ok(vec![RawColumns { values, flags }])
+}
+
+/// Radius of counts in metres, unless the request says another: that of IGN's num_points_2m.
+const COUNT_RADIUS: f64 = 2.0;
+
+/// What a set needs beside coordinates.
+struct Inputs<'a> {
+    attributes: PointAttributes<'a>,
+    /// Ground points of the cloud, if a feature is about them.
+    ground: Option<Vec<bool>>,
+    color: [Option<ColorDepth>; 2],
+}
+
+/// The channels that `set` needs, with their depths; an error that lists every one that lacks.
+fn inputs<'a>(clouds: Clouds<'_, 'a>, set: &FeatureSet, options: &Options) -> Result<Inputs<'a>> {
+    let cloud = clouds.asked();
+    let (mut lacks, values) = lacking(cloud, set);
+    let ground = match set.needs(Input::Ground).then(|| options.ground.of(clouds.cloud)) {
+        None => None,
+        Some(Ok(mask)) => Some(mask),
+        Some(Err(what)) => {
+            lacks.push((Input::Ground, what));
+            None
+        }
+    };
     if !lacks.is_empty() {
         let missing =
             set.iter().flat_map(|feature| lacks_of(feature, &lacks).map(move |what| (feature, what)));
@@ -326,14 +510,15 @@ fn attributes<'a>(
         intensity: cloud.intensity.filter(|_| set.needs(Input::Intensity)),
         rgb_full: full(color[0]),
         nir_full: full(color[1]),
+        given: &[],
     };
-    Ok((attributes, color))
+    Ok(Inputs { attributes, ground, color })
 }
 
 /// Inputs of `set` that the cloud does not have, in words.
 type Lacks = Vec<(Input, &'static str)>;
 
-/// What `set` needs and the cloud lacks, and what the values of rgb and nir are if it needs and has them.
+/// Channels that `set` needs and the cloud lacks, and what the values of rgb and nir are if it needs and has them.
 fn lacking(cloud: &PointCloud<'_>, set: &FeatureSet) -> (Lacks, [Option<Values>; 2]) {
     let mut lacks = Vec::new();
     let mut look = |input, values: Option<Values>, [none, dark]: [&'static str; 2]| {
@@ -368,7 +553,21 @@ fn lacks_of(feature: Feature, lacks: &[(Input, &'static str)]) -> impl Iterator<
 impl FeatureSet {
     /// The features that the cloud has the inputs for; and the others, each with the first input that it lacks.
     pub fn available(&self, cloud: &PointCloud<'_>) -> (Self, Vec<(Feature, &'static str)>) {
-        let (lacks, _) = lacking(cloud, self);
+        self.available_with(cloud, &Options::default())
+    }
+
+    /// The same where the options say what is ground.
+    pub fn available_with(
+        &self,
+        cloud: &PointCloud<'_>,
+        options: &Options,
+    ) -> (Self, Vec<(Feature, &'static str)>) {
+        let (mut lacks, _) = lacking(cloud, self);
+        if self.needs(Input::Ground)
+            && let Err(what) = options.ground.of(cloud)
+        {
+            lacks.push((Input::Ground, what));
+        }
         let left_out: Vec<_> =
             self.iter().filter_map(|feature| Some((feature, lacks_of(feature, &lacks).next()?))).collect();
         let kept = self.iter().filter(|feature| left_out.iter().all(|(out, _)| out != feature));
@@ -376,15 +575,15 @@ impl FeatureSet {
     }
 }
 
-/// Marks neighbourhoods without extent where the farthest member gives the radius. Backends need not look for the plane
+/// Drops the flag of a radius of zero where the farthest member does not give it. Backends need not look for the plane
 /// when no feature is about it: its flag is kept only where one is, so that flags agree.
 fn flag_no_radius(flags: &mut [u32], neighborhood: Neighborhood, with_plane: bool) {
     let has_radius = matches!(neighborhood, Neighborhood::Radius { .. });
     let keep = if with_plane { u32::MAX } else { !Flags::NO_PLANE.0 };
     flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| {
         *flags &= keep;
-        if !has_radius && *flags & Flags::IDENTICAL.0 != 0 {
-            *flags |= Flags::NO_RADIUS.0;
+        if has_radius {
+            *flags &= !Flags::NO_RADIUS.0;
         }
     });
 }

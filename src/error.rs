@@ -53,6 +53,15 @@ pub enum Error {
         /// Quanta allowed.
         limit: u32,
     },
+    /// Queries and cloud cannot stand on one lattice: their quanta differ, or their origins are no whole number of
+    /// quanta apart.
+    #[error("queries and cloud have no lattice in common: quanta {quanta:?}, origins {origins:?}")]
+    FramesDiffer {
+        /// Of the queries and of the cloud.
+        quanta: [f64; 2],
+        /// Of the queries and of the cloud; zeros where quanta were stated for coordinates.
+        origins: [[f64; 3]; 2],
+    },
     /// A neighbourhood that holds no point.
     #[error("k = 0: a neighbourhood needs at least one point")]
     ZeroNeighbors,
@@ -90,6 +99,9 @@ pub enum Error {
         /// The depth that the caller stated.
         depth: ColorDepth,
     },
+    /// A feature says something of points of a cloud, and nothing of other places.
+    #[error("{0} is about points of the cloud, queries have none")]
+    NotForQueries(Feature),
     /// A viewpoint with a coordinate that is NaN or infinite.
     #[error("viewpoint {0:?} is not finite")]
     InvalidViewpoint([f64; 3]),

@@ -40,12 +40,20 @@ impl Kept {
         self.all - self.indices.len()
     }
 
-    fn gather<T: Copy + Send + Sync>(&self, values: &[T]) -> Vec<T> {
+    pub(crate) fn gather<T: Copy + Send + Sync>(&self, values: &[T]) -> Vec<T> {
         self.indices.par_iter().with_min_len(1 << 14).map(|&i| values[i as usize]).collect()
     }
 
+    /// The points that stay of those of a lattice: all of them without a filter.
+    pub(crate) fn those<'a>(kept: &Option<Self>, all: Lattice<'a>) -> Result<Lattice<'a>> {
+        match kept {
+            Some(kept) => kept.lattice(&all),
+            None => Ok(all),
+        }
+    }
+
     /// The points that stay, on the cloud's own lattice.
-    pub(crate) fn lattice(&self, all: &Lattice<'_>) -> Result<Lattice<'static>> {
+    fn lattice(&self, all: &Lattice<'_>) -> Result<Lattice<'static>> {
         Lattice::new(Cow::Owned(self.gather(&all.points)), all.frame)
     }
 
@@ -78,7 +86,13 @@ impl Channels {
 
 /// Results of the points that stay, which become results of all points.
 pub(crate) trait Spread: Sized {
+    /// Gives every row its place among all rows; those left out are empty or undefined.
     fn spread(self, kept: &Kept) -> Self;
+
+    /// Turns indices of points that stay into indices of the cloud.
+    fn rename(self, _kept: &Kept) -> Self {
+        self
+    }
 }
 
 impl Spread for RawColumns {
@@ -95,9 +109,13 @@ impl<T: Spread> Spread for Vec<T> {
 }
 
 impl Spread for Neighbors {
+    fn rename(mut self, kept: &Kept) -> Self {
+        self.indices.par_iter_mut().with_min_len(1 << 14).for_each(|i| *i = kept.indices[*i as usize]);
+        self
+    }
+
     fn spread(self, kept: &Kept) -> Self {
-        let Self { offsets, mut indices, dist_sq } = self;
-        indices.par_iter_mut().with_min_len(1 << 14).for_each(|i| *i = kept.indices[*i as usize]);
+        let Self { offsets, indices, dist_sq } = self;
         let lengths: Vec<usize> = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let mut end = 0;
         let ends = kept.scatter(&lengths, 0).into_iter().map(|length| {
@@ -123,7 +141,7 @@ mod tests {
             indices: vec![0, 1, 2, 2, 0, 1],
             dist_sq: vec![0, 0, 4, 0, 1, 4],
         };
-        let all = rows.spread(&kept);
+        let all = rows.rename(&kept).spread(&kept);
         assert_eq!(all.offsets, [0, 0, 1, 3, 3, 6, 6]);
         assert_eq!(all.indices, [1, 2, 4, 4, 1, 2]);
         assert_eq!(all.row(5), (&[][..], &[][..]));

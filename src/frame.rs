@@ -59,7 +59,7 @@ pub(crate) enum Precision {
 
 impl Precision {
     /// Spacing of representable numbers near `v`.
-    fn ulp(self, v: f64) -> f64 {
+    pub(crate) fn ulp(self, v: f64) -> f64 {
         v.abs() * if self == Self::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) }
     }
 }

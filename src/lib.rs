@@ -10,6 +10,7 @@
 //!   distances are exact everywhere and neighbours agree to the bit between the CPU and any GPU.
 //! * [`FeatureSet`] names what to compute; [`Feature`] lists everything there is, with formula, unit and source.
 //! * [`Engine::features`] and, with [`Options`], [`Engine::features_with`] give [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
+//! * [`Engine::features_at`] and [`Engine::neighbors_of`] ask at places that are no points of the cloud.
 #![cfg_attr(feature = "las", doc = "* [`las`] reads and writes LAS/LAZ files.")]
 //!
 //! ```
@@ -31,9 +32,11 @@ mod columns;
 mod conventions;
 mod engine;
 mod error;
+mod extras;
 mod features;
 mod filter;
 mod frame;
+mod ground;
 #[cfg(feature = "las")]
 pub mod las;
 mod moments;
@@ -45,6 +48,7 @@ mod plan;
 mod report;
 mod scales;
 pub mod synthetic;
+mod together;
 mod unit;
 
 pub use backend::gpu::{AdapterInfo, adapters};
@@ -58,6 +62,7 @@ pub use engine::{Backend, Engine, EngineBuilder};
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureSet, Flags, Input, Row, SHARP, Tolerance};
 pub use frame::{Frame, MAX_EXTENT};
+pub use ground::{Classes, Ground, GroundMethod};
 pub use neighborhood::{Neighborhood, Neighbors};
 pub use options::{Fill, Options, Orientation};
 pub use report::{PoolStats, Report};

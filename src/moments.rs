@@ -8,27 +8,32 @@ use crate::features::Flags;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Moments {
     pub(crate) n: u32,
+    /// Members but the query: n, where the query is a place that no point of the cloud stands for.
+    pub(crate) others: u32,
     /// Σ o.
     pub(crate) sum: [i64; 3],
     /// Σ o oᵀ as xx, xy, xz, yy, yz, zz.
     pub(crate) square: [i128; 6],
     /// Squared distance to the farthest member.
     pub(crate) radius_sq: u64,
-    /// Squared distance to the nearest member but the query: duplicates give zero, as does a query alone.
+    /// Squared distance to the nearest of the others: duplicates give zero, as does a query alone.
     pub(crate) nearest_sq: u64,
     /// Σ of distances, each rounded to 2^-16 quantum.
     pub(crate) distance_sum: u128,
-    /// Sizes of the bounding box along x and y.
-    pub(crate) extent_xy: [i64; 2],
+    /// Sizes of the bounding box.
+    pub(crate) extent: [i64; 3],
     pub(crate) z_min: i64,
     pub(crate) z_max: i64,
     pub(crate) flags: Flags,
 }
 
 impl Moments {
-    /// Sums over offsets from the query; the query itself is one of them (offset zero), if it is a member.
-    pub(crate) fn of(offsets: &[[i64; 3]]) -> Self {
-        let mut m = Self { n: offsets.len() as u32, z_min: i64::MAX, z_max: i64::MIN, ..Self::default() };
+    /// Sums over offsets from the query. A point of the cloud is one of them (offset zero), if it is a member; of a foreign
+    /// query, which is none, all members are others.
+    pub(crate) fn new(offsets: &[[i64; 3]], foreign: bool) -> Self {
+        let n = offsets.len() as u32;
+        let others = if foreign { n } else { n.saturating_sub(1) };
+        let mut m = Self { n, others, z_min: i64::MAX, z_max: i64::MIN, ..Self::default() };
         let widest = offsets.iter().flatten().map(|v| v.unsigned_abs()).max().unwrap_or(0);
         // Products of 28-bit offsets leave 7 bits of an i64 for the sum of 127; beyond, the sums are wider.
         if widest < 1 << 28 && offsets.len() < 1 << 7 {
@@ -63,13 +68,16 @@ impl Moments {
             nearest = [nearest[0].min(dist_sq), nearest[1].min(dist_sq.max(nearest[0]))];
             m.distance_sum += u128::from(fixed_sqrt(dist_sq));
         }
-        if offsets.len() > 1 {
-            m.nearest_sq = nearest[1];
+        if m.others > 0 {
+            m.nearest_sq = nearest[usize::from(!foreign)];
         }
         if !offsets.is_empty() {
-            m.extent_xy = std::array::from_fn(|a| high[a] - low[a]);
+            m.extent = [high[0] - low[0], high[1] - low[1], m.z_max - m.z_min];
         }
-        m.flags = flags(offsets);
+        m.flags = flags(offsets, foreign);
+        if n > 0 && m.radius_sq == 0 {
+            m.flags = m.flags | Flags::NO_RADIUS;
+        }
         m
     }
 
@@ -78,9 +86,9 @@ impl Moments {
         self.scatter_of(i128::from(self.n))
     }
 
-    /// The same of N without the query, whose offset is zero: only the count changes.
+    /// The same of the others: the query's own offset is zero, so that only the count changes.
     pub(crate) fn scatter_of_rest(&self) -> [i128; 6] {
-        self.scatter_of(i128::from(self.n) - 1)
+        self.scatter_of(i128::from(self.others))
     }
 
     fn scatter_of(&self, n: i128) -> [i128; 6] {
@@ -111,7 +119,10 @@ pub(crate) fn fixed_sqrt(dist_sq: u64) -> u64 {
     r
 }
 
-fn flags(offsets: &[[i64; 3]]) -> Flags {
+fn flags(offsets: &[[i64; 3]], foreign: bool) -> Flags {
+    if offsets.is_empty() {
+        return Flags::EMPTY;
+    }
     let mut flags = Flags::default();
     if offsets.len() < 3 {
         flags = flags | Flags::FEW;
@@ -122,7 +133,7 @@ fn flags(offsets: &[[i64; 3]]) -> Flags {
         _ => {}
     }
     // One zero offset is the query's own; its duplicates stay.
-    let query = offsets.iter().position(|o| *o == [0; 3]);
+    let query = offsets.iter().position(|o| *o == [0; 3]).filter(|_| !foreign);
     let rest = offsets.iter().enumerate().filter(|(i, _)| Some(*i) != query).map(|(_, o)| *o);
     if offsets.len() < 3 + usize::from(query.is_some()) || spanned(rest) < 2 {
         flags = flags | Flags::NO_PLANE;
@@ -171,32 +182,41 @@ mod tests {
 
     #[test]
     fn flags_tell_places_lines_and_planes() {
-        let of = |offsets: &[[i64; 3]]| Moments::of(offsets).flags;
-        assert_eq!(of(&[[0; 3]]), Flags::FEW | Flags::IDENTICAL | Flags::NO_PLANE);
-        assert_eq!(of(&[[0; 3]; 5]), Flags::IDENTICAL | Flags::NO_PLANE);
+        let of = |offsets: &[[i64; 3]]| Moments::new(offsets, false).flags;
+        let at_query = Flags::IDENTICAL | Flags::NO_PLANE | Flags::NO_RADIUS;
+        assert_eq!(of(&[[0; 3]]), Flags::FEW | at_query);
+        assert_eq!(of(&[[0; 3]; 5]), at_query);
         assert_eq!(of(&[[0; 3], [1, 2, 3], [-2, -4, -6], [3, 6, 9]]), Flags::COLLINEAR | Flags::NO_PLANE);
         assert_eq!(of(&[[0; 3], [1, 0, 0], [0, 1, 0]]), Flags::NO_PLANE);
         assert_eq!(of(&[[0; 3], [1, 0, 1], [0, 0, 1], [2, 0, 1]]), Flags::NO_PLANE);
         assert_eq!(of(&[[0; 3], [1, 0, 0], [0, 1, 0], [1, 1, 0]]), Flags::default());
+        // Of a foreign query all members are others.
+        let of = |offsets: &[[i64; 3]]| Moments::new(offsets, true).flags;
+        assert_eq!(of(&[]), Flags::EMPTY);
+        assert_eq!(of(&[[0; 3]; 5]), at_query);
+        assert_eq!(of(&[[2; 3]; 5]), Flags::IDENTICAL | Flags::NO_PLANE);
+        assert_eq!(of(&[[0; 3], [1, 0, 0], [0, 1, 0]]), Flags::default());
     }
 
     #[test]
     fn nearest_leaves_out_the_query_and_nothing_else() {
         let of = |offsets: &[[i64; 3]]| {
-            let m = Moments::of(offsets);
-            (m.nearest_sq, m.extent_xy)
+            let m = Moments::new(offsets, false);
+            (m.nearest_sq, m.extent)
         };
-        assert_eq!(of(&[[0; 3]]), (0, [0; 2]));
-        assert_eq!(of(&[[0; 3], [3, -4, 9], [1, 2, 2]]), (9, [3, 6]));
-        assert_eq!(of(&[[1, 2, 2], [3, -4, 9], [0; 3]]), (9, [3, 6]));
-        assert_eq!(of(&[[0; 3], [-3, 4, 0], [0; 3]]), (0, [3, 4]));
-        assert_eq!(of(&[]), (0, [0; 2]));
+        assert_eq!(of(&[[0; 3]]), (0, [0; 3]));
+        assert_eq!(of(&[[0; 3], [3, -4, 9], [1, 2, 2]]), (9, [3, 6, 9]));
+        assert_eq!(of(&[[1, 2, 2], [3, -4, 9], [0; 3]]), (9, [3, 6, 9]));
+        assert_eq!(of(&[[0; 3], [-3, 4, 0], [0; 3]]), (0, [3, 4, 0]));
+        assert_eq!(of(&[]), (0, [0; 3]));
+        let nearest = |offsets: &[[i64; 3]]| Moments::new(offsets, true).nearest_sq;
+        assert_eq!((nearest(&[[1, 2, 2]]), nearest(&[[3, -4, 9], [0; 3]]), nearest(&[])), (9, 0, 0));
     }
 
     #[test]
     fn wide_and_narrow_sums_agree_with_the_definition() {
         let far = (1i64 << 30) + 1;
-        let m = Moments::of(&[[0; 3], [far, -far, 2], [3, 4, far]]);
+        let m = Moments::new(&[[0; 3], [far, -far, 2], [3, 4, far]], false);
         assert_eq!(m.square[1], -i128::from(far).pow(2) + 12);
         assert_eq!(m.scatter()[0], 3 * (i128::from(far).pow(2) + 9) - i128::from(far + 3).pow(2));
         assert_eq!(m.radius_sq, (2 * far * far + 4) as u64);

@@ -1,7 +1,8 @@
-//! Choices of a request that change how values are written, not what they are computed from.
+//! Choices of a request beside its features and neighbourhood.
 
 use crate::conventions::Conventions;
 use crate::error::{Error, Result};
+pub(crate) use crate::ground::{Ground, GroundMethod};
 
 /// What stands where a feature is undefined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -25,7 +26,7 @@ pub enum Orientation {
     Viewpoint([f64; 3]),
 }
 
-/// How [`Engine::features_with`](crate::Engine::features_with) writes what it computes.
+/// What [`Engine::features_with`](crate::Engine::features_with) computes with, and how it writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Options {
@@ -35,6 +36,10 @@ pub struct Options {
     pub orientation: Orientation,
     /// How features are defined: ours, or as another tool has them.
     pub conventions: Conventions,
+    /// Which points are ground and how heights above it are found.
+    pub ground: Ground,
+    /// Radius of `count_radius` and `echo_ratio`, in the cloud's unit; 2 metres unless said.
+    pub count_radius: Option<f64>,
 }
 
 impl Options {
@@ -60,7 +65,25 @@ impl Options {
         self
     }
 
+    /// Sets which points are ground and how heights above it are found.
+    #[must_use]
+    pub fn ground(mut self, ground: Ground) -> Self {
+        self.ground = ground;
+        self
+    }
+
+    /// Sets the radius of `count_radius` and `echo_ratio`.
+    #[must_use]
+    pub fn count_radius(mut self, radius: f64) -> Self {
+        self.count_radius = Some(radius);
+        self
+    }
+
     pub(crate) fn validate(&self) -> Result<()> {
+        self.ground.validate()?;
+        if let Some(radius) = self.count_radius.filter(|r| !(r.is_finite() && *r > 0.0)) {
+            return Err(Error::InvalidRadius(radius));
+        }
         match self.orientation {
             Orientation::Viewpoint(at) if at.iter().any(|v| !v.is_finite()) => {
                 Err(Error::InvalidViewpoint(at))

@@ -1,7 +1,10 @@
 //! Chunks: core points that a chunk answers for, and the halo of foreign points that it needs.
 
+mod foreign;
+
 use rayon::prelude::*;
 
+use crate::backend::Job;
 use crate::cloud::Lattice;
 use crate::neighborhood::Rule;
 
@@ -10,16 +13,18 @@ const MAX_WIDTH: i64 = 1 << 24;
 /// Widest core, so that a halo fits beside it.
 const MAX_CORE_WIDTH: i64 = MAX_WIDTH / 2;
 
-/// How a cloud is cut. Chunks are the leaves of a k-d split, in spatial order.
+/// How a cloud, or the queries asked of it, is cut. Chunks are the leaves of a k-d split, in spatial order.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Cloud indices, grouped by chunk, ascending within each. Empty if the one chunk is the whole cloud.
+    /// Indices of points or queries, grouped by chunk, ascending within each. Empty if one chunk holds them all.
     order: Vec<u32>,
     chunks: Vec<Chunk>,
     capacity: usize,
+    /// The cloud, if cores are cut from queries that are no points of it.
+    candidates: Option<foreign::Candidates>,
 }
 
-/// Core points of one chunk.
+/// Core points of one chunk, or its queries.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
     /// Range of the plan's order.
@@ -39,7 +44,7 @@ pub(crate) struct Chunk {
 pub(crate) struct Loaded {
     /// Cloud indices, ascending, so that ties break alike inside and outside of chunks.
     pub(crate) members: Members,
-    /// Output row of each member, if some are halo.
+    /// Output row of each member, if some are halo. Of queries that are no points of the cloud none is a member.
     pub(crate) rows: Option<Vec<u32>>,
     /// Bounds of the members.
     pub(crate) min: [i32; 3],
@@ -73,16 +78,45 @@ impl Members {
     }
 }
 
+impl Loaded {
+    fn whole(cloud: &Lattice<'_>) -> Self {
+        Self {
+            members: Members::All(cloud.len()),
+            rows: None,
+            min: cloud.min,
+            max: cloud.max,
+            face_low: [None; 3],
+            face_high: [None; 3],
+        }
+    }
+}
+
 impl Plan {
+    /// Cuts what a job asks about so that no chunk loads more than `capacity` points, or has more rows.
+    pub(crate) fn of(job: &Job<'_>, rule: Rule, capacity: usize, core: Option<usize>) -> Self {
+        match job.queries {
+            Some(queries) => Self::for_queries(queries, job.lattice, capacity, core),
+            None => Self::new(job.lattice, rule, capacity, core),
+        }
+    }
+
+    /// Gathers what a chunk of [`of`](Self::of) needs.
+    pub(crate) fn load_for(&self, job: &Job<'_>, rule: Rule, chunk: &Chunk) -> Loaded {
+        match job.queries {
+            Some(_) => self.load_for_queries(job.lattice, chunk, rule),
+            None => self.load(job.lattice, chunk, rule),
+        }
+    }
+
     /// Cuts a cloud so that no chunk loads more than `capacity` points, for neighbourhoods by `rule`.
     ///
     /// `core` bounds the core points of a chunk where the caller asks for that.
-    pub(crate) fn new(lattice: &Lattice<'_>, rule: Rule, capacity: usize, core: Option<usize>) -> Self {
+    fn new(lattice: &Lattice<'_>, rule: Rule, capacity: usize, core: Option<usize>) -> Self {
         let n = lattice.len();
         let width = (0..3).map(|a| i64::from(lattice.max[a]) - i64::from(lattice.min[a])).max().unwrap_or(0);
         let whole = Chunk { start: 0, end: n, min: lattice.min, max: lattice.max, crowd: false, margin: 0 };
         if n <= capacity && core.is_none_or(|core| n <= core) && width < MAX_WIDTH {
-            return Self { order: Vec::new(), chunks: vec![whole], capacity };
+            return Self { order: Vec::new(), chunks: vec![whole], capacity, candidates: None };
         }
         // Half of the room is left to the halo.
         let most = core.unwrap_or(usize::MAX).min((capacity / 2).max(1));
@@ -91,30 +125,23 @@ impl Plan {
         for chunk in &mut chunks {
             chunk.margin = margin(chunk, rule);
         }
-        Self { order, chunks, capacity }
+        Self { order, chunks, capacity, candidates: None }
     }
 
     pub(crate) fn chunks(&self) -> &[Chunk] {
         &self.chunks
     }
 
-    /// Cloud indices of a chunk's core points, in row order; `None` for the whole cloud.
+    /// Indices of a chunk's core points, or of its queries, in row order; `None` for all of them.
     pub(crate) fn core(&self, chunk: &Chunk) -> Option<&[u32]> {
         (!self.order.is_empty()).then(|| &self.order[chunk.start..chunk.end])
     }
 
     /// Gathers a chunk's core and halo. A halo that does not fit is narrowed: its queries then fail to certify
     /// themselves and are counted as stragglers, which is slow but right.
-    pub(crate) fn load(&self, lattice: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> Loaded {
+    fn load(&self, lattice: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> Loaded {
         let Some(core) = self.core(chunk) else {
-            return Loaded {
-                members: Members::All(lattice.len()),
-                rows: None,
-                min: lattice.min,
-                max: lattice.max,
-                face_low: [None; 3],
-                face_high: [None; 3],
-            };
+            return Loaded::whole(lattice);
         };
         let mut margin = chunk.margin;
         let (low, high, halo) = loop {

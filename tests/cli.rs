@@ -237,6 +237,11 @@ fn bad_arguments_are_told_apart_from_failures() {
     compute(&["--knn", "many"]);
     compute(&["--backend", "tpu"]);
     compute(&["--frobnicate"]);
+    compute(&["--hag", "guess"]);
+    compute(&["--hag-neighbors", "0"]);
+    compute(&["--ground-classes", "2,300"]);
+    assert!(compute(&["--count-radius", "0"]).contains("radius 0"));
+    assert!(compute(&["--hag-max-distance", "nan"]).contains("radius NaN"));
     bad(&["compute", input]);
     bad(&["compute", input, "out.ply"]);
     bad(&["compute", input, "out"]);
@@ -287,11 +292,15 @@ fn the_report_has_its_keys() {
     assert_eq!(value["quantum"], 0.01);
     let all: Value = serde_json::from_str(&succeeds(&run(&["features", "--json"]))).unwrap();
     let geometric = all.as_array().unwrap().iter().filter(|f| f["inputs"] == serde_json::json!(["xyz"]));
-    let geometric = geometric.filter(|f| f["name"] != "eigenentropy_raw");
+    let one_search = |f: &&Value| {
+        let feature: lidar_features::Feature = f["name"].as_str().unwrap().parse().unwrap();
+        f["name"] != "eigenentropy_raw" && !feature.needs_own_search()
+    };
+    let geometric = geometric.filter(one_search);
     assert_eq!(
         value["features"].as_array().unwrap().len(),
         geometric.count(),
-        "all that need coordinates only, but for what serves other tools"
+        "all of one neighbourhood that need coordinates only, but for what serves other tools"
     );
     assert!(see(&output).u16s("NeighborCount").iter().all(|&n| n == 20), "20 neighbours unless said");
     assert_eq!(names(folder.path()), ["in.las", "out.las", "report.json"]);
@@ -437,6 +446,53 @@ fn points_of_a_class_are_left_out() {
     }
     let scene = ["bench", "--scene", "als", "--points", "100", "--skip-withheld", "--backend", "cpu"];
     assert!(fails(&run(&scene), 2).contains("--input"));
+}
+
+#[test]
+fn heights_follow_the_arguments() {
+    use lidar_features::{Backend, Engine, Feature, FeatureSet, Ground, GroundMethod, Neighborhood, Options};
+    let folder = tempfile::tempdir().unwrap();
+    let (input, output) = (folder.path().join("in.las"), folder.path().join("out.las"));
+    let input = Spec::new(6, 500).write(&input);
+    let names = "height_above_ground,facade_score,count_radius";
+    let file = lidar_features::las::read(&input).unwrap();
+    let classes: Vec<u8> = file.classification[..2].to_vec();
+    let ground = classes.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
+    let engine = Engine::builder().backend(Backend::Cpu).build().unwrap();
+    let k = std::num::NonZeroU32::new(5).unwrap();
+    let methods = [
+        ("nearest", GroundMethod::Nearest),
+        ("idw", GroundMethod::Idw { k }),
+        ("plane", GroundMethod::Plane { k }),
+    ];
+    let mut seen_values = Vec::new();
+    for (name, method) in methods {
+        let choice = Ground::default().classes(classes.iter().copied()).method(method).max_distance(1e3);
+        let options = Options::default().ground(choice).count_radius(40.0);
+        let (set, rule) = (FeatureSet::parse(names).unwrap(), Neighborhood::knn(9).unwrap());
+        let (columns, _) = engine.features_with(&file.cloud(), &set, rule, &options).unwrap();
+        let args = ["--features", names, "--knn", "9", "--ground-classes", &ground, "--hag", name];
+        let more = ["--hag-neighbors", "5", "--hag-max-distance", "1000", "--count-radius", "40"];
+        succeeds(&compute(&input, &output, &[&args[..], &more].concat()));
+        let (seen, bits) = (see(&output), |v: &f32| v.to_bits());
+        for (feature, las) in
+            [(Feature::HeightAboveGround, "HeightAboveGround"), (Feature::FacadeScore, "FacadeScore")]
+        {
+            let expected: Vec<u32> = columns.get(feature).unwrap().iter().map(bits).collect();
+            let written = seen.f32s(las);
+            assert_eq!(written.iter().map(bits).collect::<Vec<_>>(), expected, "{name}");
+            seen_values.push(expected);
+        }
+        let counts = columns.get(Feature::CountRadius).unwrap();
+        assert!(seen.u16s("CountRadius").iter().zip(counts).all(|(n, c)| f32::from(*n) == *c));
+        assert!(counts.iter().any(|c| *c > 1.0));
+    }
+    assert!(seen_values[0] != seen_values[2] && seen_values[2] != seen_values[4]);
+    let unused = (0..=255).find(|c: &u8| !file.classification.contains(c)).unwrap().to_string();
+    let none = compute(&input, &output, &["--features", names, "--ground-classes", &unused]);
+    assert!(fails(&none, 1).contains("height_above_ground needs ground (no point is ground)"));
+    let bench = ["bench", "--scene", "als", "--points", "3000", "--repeat", "1", "--backend", "cpu"];
+    succeeds(&run(&[&bench[..], &["--features", names, "--hag", "plane"]].concat()));
 }
 
 #[test]

@@ -161,7 +161,8 @@ fn what_is_undefined_can_be_zero() {
     cloud.points.truncate(20);
     cloud.points.extend(identical.iter().take(20).map(|p| [p[0] + 1_000_000, p[1], p[2]]));
     let mask: Vec<bool> = (0..40).map(|i| i == 5).collect();
-    let input = cloud.borrow().ignoring(&mask);
+    let classes: Vec<u8> = (0..40).map(|i| 2 - i % 2).collect();
+    let input = cloud.borrow().ignoring(&mask).with_classification(&classes);
     let set: FeatureSet = Feature::all().collect();
     for (name, engine) in engines() {
         let (nan, _) = engine.features(&input, &set, knn(6)).unwrap();
@@ -284,13 +285,15 @@ fn the_report_states_the_unit_and_nothing_is_converted() {
 #[test]
 fn presets_compute_what_the_cloud_allows() {
     let cloud = clouds::terrain(300).colored(u16::MAX);
+    let classes: Vec<u8> = (0..300).map(|i| 1 + u8::from(i % 3 == 0)).collect();
+    let full = cloud.borrow().with_classification(&classes);
     let plain = clouds::terrain(300);
     let zeros = vec![0; 300];
     for (_, engine) in engines() {
         for name in FeatureSet::PRESETS {
             let set = FeatureSet::preset(name).unwrap();
-            assert_eq!(set.available(&cloud.borrow()), (set.clone(), Vec::new()));
-            let (columns, _) = engine.features(&cloud.borrow(), &set, knn(10)).unwrap();
+            assert_eq!(set.available(&full), (set.clone(), Vec::new()));
+            let (columns, _) = engine.features(&full, &set, knn(10)).unwrap();
             assert_eq!(columns.iter().len(), set.len());
 
             let dark = plain.borrow().with_rgb(&zeros, &zeros, &zeros);
@@ -298,16 +301,15 @@ fn presets_compute_what_the_cloud_allows() {
             assert_eq!(kept.len() + left_out.len(), set.len());
             for (feature, input) in &left_out {
                 let inputs = feature.row().inputs;
-                match inputs.contains(&Input::Rgb) {
-                    true => assert_eq!(*input, "rgb (all values are zero)"),
-                    false => assert_eq!((inputs, *input), (&[Input::Nir][..], "nir")),
+                match (inputs.contains(&Input::Rgb), inputs.contains(&Input::Ground)) {
+                    (true, _) => assert_eq!(*input, "rgb (all values are zero)"),
+                    (_, true) => assert_eq!(*input, "ground (a classification or a mask)"),
+                    _ => assert_eq!((inputs, *input), (&[Input::Nir][..], "nir")),
                 }
             }
-            assert_eq!(left_out.is_empty(), *name == "minimal");
-            if !left_out.is_empty() {
-                let error = engine.features(&dark, &set, knn(10)).unwrap_err().to_string();
-                assert!(left_out.iter().all(|(f, _)| error.contains(f.name())), "{error}");
-            }
+            assert!(!left_out.is_empty(), "every preset has heights");
+            let error = engine.features(&dark, &set, knn(10)).unwrap_err().to_string();
+            assert!(left_out.iter().all(|(f, _)| error.contains(f.name())), "{error}");
             engine.features(&dark, &kept, knn(10)).unwrap();
         }
     }

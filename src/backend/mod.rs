@@ -6,25 +6,44 @@ pub(crate) mod gpu;
 use crate::cloud::Lattice;
 use crate::columns::RawColumns;
 use crate::error::Result;
+use crate::extras::Given;
 use crate::features::{Attributes, FeatureSet};
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::report::Report;
 use crate::scales::Scales;
 
-/// One cloud, ready to compute on: at least one point, every input of the request there.
+/// One cloud, ready to compute on: at least one point and one query, every input of the request there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Job<'a> {
+    /// The points that are members of neighbourhoods.
     pub(crate) lattice: &'a Lattice<'a>,
+    /// Where neighbourhoods are looked for, if not at those points: on the same lattice, and members of none.
+    pub(crate) queries: Option<&'a Lattice<'a>>,
+    /// What the queries carry.
     pub(crate) attributes: PointAttributes<'a>,
+    /// Which points are ground, if the request is about it.
+    pub(crate) ground: Option<&'a [bool]>,
     pub(crate) neighborhood: Neighborhood,
+}
+
+impl<'a> Job<'a> {
+    /// What there is one row of output for: the queries, else the points.
+    pub(crate) fn asked(&self) -> &'a Lattice<'a> {
+        self.queries.unwrap_or(self.lattice)
+    }
+
+    /// Whether queries are no members of their own neighbourhoods.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.queries.is_some()
+    }
 }
 
 /// Computes jobs. Implementations agree on neighbours to the bit, on columns within the catalogue's tolerances.
 pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
-    /// Values and flags of every point.
+    /// Values and flags of every query.
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns>;
 
-    /// Values and flags of every point in each of several neighbourhoods, for features that may need their every member.
+    /// Values and flags of every query in each of several neighbourhoods, for features that may need their every member.
     fn features_of_members(
         &self,
         job: &Job<'_>,
@@ -38,7 +57,7 @@ pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
     /// radius does, the largest values there are: no point within it is farther.
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>>;
 
-    /// Neighbour lists of every point.
+    /// Neighbour lists of every query.
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors>;
 }
 
@@ -55,7 +74,7 @@ pub(crate) struct Known {
     pub(crate) last: Vec<(u64, u32)>,
 }
 
-/// The cloud's recorded channels and what their full scale is.
+/// What points carry: recorded channels with their full scale, and extras.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct PointAttributes<'a> {
     pub(crate) rgb: Option<[&'a [u16]; 3]>,
@@ -64,6 +83,8 @@ pub(crate) struct PointAttributes<'a> {
     /// Recorded value that counts as 1.
     pub(crate) rgb_full: u16,
     pub(crate) nir_full: u16,
+    /// Extras that the features take, in their order.
+    pub(crate) given: &'a [Given],
 }
 
 impl PointAttributes<'_> {
@@ -74,7 +95,7 @@ impl PointAttributes<'_> {
         [red | green << 16, blue | nir << 16]
     }
 
-    /// What point `i` carries, scaled to 0..1.
+    /// What point `i` carries, colours scaled to 0..1.
     pub(crate) fn at(&self, i: usize) -> Attributes {
         let mut out = Attributes::default();
         if let Some([r, g, b]) = self.rgb {
@@ -84,6 +105,7 @@ impl PointAttributes<'_> {
         if let Some(nir) = self.nir {
             out.nir = f64::from(nir[i]) / f64::from(self.nir_full);
         }
+        self.given.iter().for_each(|(extra, values)| out.give(*extra, values[i].into()));
         out
     }
 }

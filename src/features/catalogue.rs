@@ -9,6 +9,7 @@
 
 use super::formulas::Shape;
 use super::{Flags, Input, Row, Tolerance};
+use crate::extras::Extra;
 use Tolerance::{
     Absolute, AlongAxis, Angle, Bearing, Curvature, Decision, Exact, OfEigenvalues, OfLambda1, OfNormals,
     OfPlane, OfRadius, OfRadiusWhereSharp, Relative, SignedOfRadiusWhereSharp, WhereAxisSharp, WhereSharp,
@@ -22,6 +23,8 @@ const AROUND_NIR: &[Input] = &[Input::Xyz, Input::Nir];
 const AROUND_RED_NIR: &[Input] = &[Input::Xyz, Input::Rgb, Input::Nir];
 const AROUND_INTENSITY: &[Input] = &[Input::Xyz, Input::Intensity];
 const RED_NIR: &[Input] = &[Input::Rgb, Input::Nir];
+const GROUND: &[Input] = &[Input::Ground];
+const XYZ_GROUND: &[Input] = &[Input::Xyz, Input::Ground];
 
 const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
@@ -29,6 +32,7 @@ const FEW: Flags = Flags::FEW;
 const IDENTICAL: Flags = Flags::IDENTICAL;
 const COLLINEAR: Flags = Flags::COLLINEAR;
 const ANY: Flags = Flags(Flags::FEW.0 | Flags::IDENTICAL.0 | Flags::COLLINEAR.0);
+const NO_GROUND: Flags = Flags::NO_GROUND;
 const POINTLIKE: Flags = Flags(Flags::FEW.0 | Flags::IDENTICAL.0);
 
 /// 20 ln 2: the logarithm of the floor under ratios to λ1.
@@ -97,7 +101,7 @@ catalogue! {
     EigenvalueSum "eigenvalue_sum" "m²" (0.0, INF); "Σ = λ1 + λ2 + λ3"; "Weinmann 2015"; XYZ; OfLambda1(4e-6);
         [FEW => NAN, IDENTICAL => 0.0]; ["sum_eigenvalues"]; |s: &Shape| s.lambda_sum();
     Linearity "linearity" "-" (0.0, 1.0); "(λ1 − λ2)/λ1"; WEINMANN; XYZ; Absolute(8e-6);
-        [POINTLIKE => NAN, COLLINEAR => 1.0]; ["edge_strength_ign"]; |s: &Shape| (s.lambda[0] - s.lambda[1]) / s.lambda[0];
+        [POINTLIKE => NAN, COLLINEAR => 1.0]; ["edge_strength_ign"]; |s: &Shape| s.linearity();
     Planarity "planarity" "-" (0.0, 1.0); "(λ2 − λ3)/λ1"; WEINMANN; XYZ; Absolute(8e-6);
         [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.planarity();
     Sphericity "sphericity" "-" (0.0, 1.0); "λ3/λ1"; WEINMANN; XYZ; Absolute(8e-6);
@@ -188,20 +192,20 @@ catalogue! {
     VerticalStd "vertical_std" "m" (0.0, INF); "standard deviation of z in N (÷ n)"; "Weinmann 2015"; XYZ; OfRadius(2e-6);
         []; []; |s: &Shape| s.variance_z.sqrt();
     VerticalRange "vertical_range" "m" (0.0, INF); "max z − min z in N"; "Weinmann 2015; Hackel 2016"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.z_max - s.z_min;
+        []; []; |s: &Shape| s.extent[2];
     NearestDistance "nearest_distance" "m" (0.0, INF); "distance to the nearest member but the query; 0 for duplicates"; "CloudCompare issue 2166"; XYZ; Relative(5e-7);
         []; []; |s: &Shape| s.nearest;
     // A difference of squares: where all distances are nearly equal, f32 leaves √(6e-7) of r.
     StdDistance "std_distance" "m" (0.0, INF); "standard deviation of the distances to the members but the query (÷ n − 1)"; "IGN LiDAR HD features"; XYZ; OfRadius(1.5e-3);
         []; []; |s: &Shape| s.std_distance();
     ExtentX "extent_x" "m" (0.0, INF); "max x − min x in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.extent_xy[0];
+        []; []; |s: &Shape| s.extent[0];
     ExtentY "extent_y" "m" (0.0, INF); "max y − min y in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.extent_xy[1];
+        []; []; |s: &Shape| s.extent[1];
     ExtentZ "extent_z" "m" (0.0, INF); "max z − min z in N"; "IGN LiDAR HD features"; XYZ; Relative(5e-7);
-        []; []; |s: &Shape| s.z_max - s.z_min;
+        []; []; |s: &Shape| s.extent[2];
     NeighborhoodExtent "neighborhood_extent" "m" (0.0, INF); "diagonal of the bounding box of N"; "IGN LiDAR HD features"; XYZ; Relative(1e-6);
-        []; []; |s: &Shape| s.flat_extent().hypot(s.z_max - s.z_min);
+        []; []; |s: &Shape| s.flat_extent().hypot(s.extent[2]);
     HeightExtentRatio "height_extent_ratio" "-" (0.0, INF); "extent_z/√(extent_x² + extent_y²), 0 where that is 0"; "IGN LiDAR HD features"; XYZ; Relative(2e-6);
         []; []; |s: &Shape| s.height_extent_ratio();
     ZBelow "z_below" "m" (0.0, INF); "z of the query − min z in N"; "Hackel 2016"; XYZ; Relative(5e-7);
@@ -301,6 +305,42 @@ catalogue! {
         []; []; |s: &Shape| s.attributes.lab()[1];
     LabB "lab_b" "-" (-1.08, 0.95); "b*/100 of the colour taken as sRGB, D65"; "CIE 1976; scaled as in Superpoint Transformer"; RGB; Absolute(2e-5);
         []; []; |s: &Shape| s.attributes.lab()[2];
+    // Heights and counts below come from searches of their own (src/extras); a value that is passed on is the same on every
+    // backend. In the scores a slope may be 0.2° off, on ramps of 10°.
+    HeightAboveGround "height_above_ground" "m" (-INF, INF); "z − z of the ground below: of the nearest ground point in XY, or as Ground says; 0 for ground points"; "PDAL hag_nn"; XYZ_GROUND; Exact;
+        [NO_GROUND => NAN]; []; |s: &Shape| s.given(Extra::HeightAboveGround);
+    GroundDistance "ground_distance" "m" (0.0, INF); "distance in XY to the nearest ground point"; "this library"; XYZ_GROUND; Exact;
+        []; []; |s: &Shape| s.given(Extra::GroundDistance);
+    IsGround "is_ground" "-" (0.0, 1.0); "1 for ground points, else 0"; "IGN LiDAR HD features"; GROUND; Exact;
+        []; []; |s: &Shape| s.given(Extra::IsGround);
+    HeightAboveMin "height_above_min" "m" (0.0, INF); "z − min z of the cloud"; "IGN LiDAR HD features"; XYZ; Exact;
+        []; []; |s: &Shape| s.given(Extra::HeightAboveMin);
+    RelativeHeight "relative_height" "-" (0.0, 1.0); "(z − min z)/(max z − min z) of the cloud, 0 where it is level"; "IGN LiDAR HD features"; XYZ; Exact;
+        []; []; |s: &Shape| s.given(Extra::RelativeHeight);
+    FacadeScore "facade_score" "-" (0.0, 1.0); "verticality planarity min(max(height_above_ground/2 m, 0), 1)"; "IGN LiDAR HD features (described there; computed without planarity)"; XYZ_GROUND; WhereSharp(2e-3);
+        [ANY => NAN, NO_GROUND => NAN]; []; |s: &Shape| s.facade_score();
+    FlatRoofScore "flat_roof_score" "-" (0.0, 1.0); "planarity min(max(height_above_ground/2 m, 0), 1) fit; fit is 1 for slopes up to 10°, falls to 0 at 20°"; "this library, after IGN LiDAR HD features"; XYZ_GROUND; WhereSharp(2.2e-2);
+        [ANY => NAN, NO_GROUND => NAN]; []; |s: &Shape| s.roof_score_of([0.0, 0.0, 10.0, 20.0]);
+    SlopedRoofScore "sloped_roof_score" "-" (0.0, 1.0); "the same; fit rises from 10° to 20°, falls from 40° to 50°"; "this library, after IGN LiDAR HD features"; XYZ_GROUND; WhereSharp(2.2e-2);
+        [ANY => NAN, NO_GROUND => NAN]; []; |s: &Shape| s.roof_score_of([10.0, 20.0, 40.0, 50.0]);
+    SteepRoofScore "steep_roof_score" "-" (0.0, 1.0); "the same; fit rises from 40° to 50°, falls from 65° to 75°"; "this library, after IGN LiDAR HD features"; XYZ_GROUND; WhereSharp(2.2e-2);
+        [ANY => NAN, NO_GROUND => NAN]; []; |s: &Shape| s.roof_score_of([40.0, 50.0, 65.0, 75.0]);
+    OpeningLikelihood "opening_likelihood" "-" (0.0, 1.0); "(1 − planarity) linearity verticality min(max(height_above_ground/1 m, 0), 1)"; "IGN LiDAR HD features (described there, not computed)"; XYZ_GROUND; WhereSharp(2e-3);
+        [ANY => NAN, NO_GROUND => NAN]; []; |s: &Shape| s.opening_likelihood();
+    StructuralElementScore "structural_element_score" "-" (0.0, 1.0); "linearity |z of v1| min(max(height_above_ground/1 m, 0), 1)"; "IGN LiDAR HD features (described there, not computed)"; XYZ_GROUND; WhereAxisSharp(1, 4e-3);
+        [POINTLIKE => NAN, NO_GROUND => NAN]; []; |s: &Shape| s.structural_element_score();
+    Density2d "density_2d" "1/m²" (0.0, INF); "n/(π r²) of the neighbourhood by the same rule in XY"; "Weinmann 2015"; XYZ; Relative(5e-6);
+        [Flags::NO_RADIUS_XY => NAN]; []; |s: &Shape| s.given(Extra::Density2d);
+    EchoRatio "echo_ratio" "-" (0.0, 1.0); "points within R/points within R in XY; R = 2 m unless said"; "OPALS EchoRatio, after Höfle 2009"; XYZ; Exact;
+        [Flags::EMPTY_CYLINDER => NAN]; []; |s: &Shape| s.given(Extra::EchoRatio);
+    CountRadius "count_radius" "count" (0.0, INF); "points within R, the query counted; R = 2 m unless said"; "IGN LiDAR HD features (num_points_2m)"; XYZ; Exact;
+        []; ["count_radius_2"]; |s: &Shape| s.given(Extra::CountRadius);
+    BinCount "bin_count" "count" (1.0, INF); "points in the query's cell of 0.25 m in XY, from the frame's origin"; "Weinmann 2015, after Monnier 2012"; XYZ; Exact;
+        []; []; |s: &Shape| s.given(Extra::BinCount);
+    BinZRange "bin_z_range" "m" (0.0, INF); "max z − min z in that cell"; "Weinmann 2015, after Monnier 2012"; XYZ; Exact;
+        []; []; |s: &Shape| s.given(Extra::BinZRange);
+    BinZStd "bin_z_std" "m" (0.0, INF); "standard deviation of z in that cell (÷ n)"; "Weinmann 2015, after Monnier 2012"; XYZ; Exact;
+        []; []; |s: &Shape| s.given(Extra::BinZStd);
 }
 
 /// Features that no set holds unless it names them: they only serve to compare with other tools.

@@ -76,7 +76,7 @@ mod tests {
     use approx::assert_abs_diff_eq;
 
     fn of(red: f64, green: f64, blue: f64) -> Attributes {
-        Attributes { red, green, blue, nir: 0.0 }
+        Attributes { red, green, blue, ..Attributes::default() }
     }
 
     #[test]

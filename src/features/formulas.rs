@@ -3,21 +3,31 @@
 use glam::DVec3;
 
 use super::around::Around;
+use crate::extras::Extra;
 use crate::moments::Moments;
 
-/// What one point itself carries, scaled to 0..1; zero where the cloud lacks it.
+/// What one point itself carries: colours scaled to 0..1, and extras; zero where the cloud lacks it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Attributes {
     pub(crate) red: f64,
     pub(crate) green: f64,
     pub(crate) blue: f64,
     pub(crate) nir: f64,
+    pub(super) extras: [f64; Extra::COUNT],
+}
+
+impl Attributes {
+    pub(crate) fn give(&mut self, extra: Extra, value: f64) {
+        self.extras[extra as usize] = value;
+    }
 }
 
 /// One neighbourhood as the catalogue's formulas see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Shape {
     pub(crate) n: f64,
+    /// Members but the query, which is none if it is no point of the cloud.
+    pub(crate) others: f64,
     /// λ1 ≥ λ2 ≥ λ3 ≥ 0.
     pub(crate) lambda: [f64; 3],
     /// Unit eigenvectors, oriented as the catalogue says; the third is the normal.
@@ -30,16 +40,16 @@ pub(crate) struct Shape {
     pub(crate) farthest: f64,
     /// The radius that was given, else the farthest member's distance.
     pub(crate) radius: f64,
-    /// Distance to the nearest member but the query.
+    /// Distance to the nearest of the others.
     pub(crate) nearest: f64,
     pub(crate) distance_sum: f64,
     /// Lowest and highest member, against the query.
     pub(crate) z_min: f64,
     pub(crate) z_max: f64,
-    /// Sizes of the bounding box along x and y.
-    pub(crate) extent_xy: [f64; 2],
+    /// Sizes of the bounding box.
+    pub(crate) extent: [f64; 3],
     pub(crate) variance_z: f64,
-    /// Signed distance of the query to the plane through the other members.
+    /// Signed distance of the query to the plane through the others.
     pub(crate) plane_distance: f64,
     /// Unit normal of that plane, and the mean of the other members, against the query.
     pub(crate) plane: [DVec3; 2],
@@ -59,18 +69,20 @@ impl Shape {
         with_plane: bool,
     ) -> Self {
         let farthest = (m.radius_sq as f64).sqrt() * quantum;
-        let n = f64::from(m.n);
-        let to_covariance = |scatter: [i128; 6], n: f64| scatter.map(|v| to_f64(v) * (quantum / n).powi(2));
+        let (n, others) = (f64::from(m.n), f64::from(m.others));
+        let to_covariance =
+            |scatter: [i128; 6], n: f64| scatter.map(|v| to_f64(v) * (quantum / n.max(1.0)).powi(2));
         let covariance = to_covariance(m.scatter(), n);
         let (lambda, vectors) = eigen(covariance);
-        let plane = if with_plane && m.n > 1 {
-            let (_, rest) = eigen(to_covariance(m.scatter_of_rest(), n - 1.0));
-            [upward(rest[2]), DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / (n - 1.0))]
+        let plane = if with_plane && m.others > 0 {
+            let (_, rest) = eigen(to_covariance(m.scatter_of_rest(), others));
+            [upward(rest[2]), DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / others)]
         } else {
             [DVec3::ZERO; 2]
         };
         Self {
             n,
+            others,
             lambda,
             vectors: [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])],
             farthest,
@@ -81,7 +93,7 @@ impl Shape {
             distance_sum: m.distance_sum as f64 / 65536.0 * quantum,
             z_min: m.z_min as f64 * quantum,
             z_max: m.z_max as f64 * quantum,
-            extent_xy: m.extent_xy.map(|v| v as f64 * quantum),
+            extent: m.extent.map(|v| v as f64 * quantum),
             variance_z: covariance[5],
             plane_distance: -plane[0].dot(plane[1]),
             plane,
@@ -89,6 +101,11 @@ impl Shape {
             around: Around::default(),
             quantum,
         }
+    }
+
+    /// An extra's value for the query.
+    pub(crate) fn given(&self, extra: Extra) -> f64 {
+        self.attributes.extras[extra as usize]
     }
 
     /// Σ.

@@ -2,6 +2,7 @@
 
 use super::around::LEAST_REACH;
 use super::formulas::Shape;
+use crate::extras::Extra;
 
 /// What a ratio to λ1 counts as at least in a logarithm: far below what f32 eigenvalues resolve.
 const FLOOR: f64 = 1.0 / (1 << 20) as f64;
@@ -27,6 +28,36 @@ impl Shape {
 
     pub(crate) fn verticality(&self) -> f64 {
         1.0 - self.horizontality()
+    }
+
+    /// (λ1 − λ2)/λ1.
+    pub(crate) fn linearity(&self) -> f64 {
+        (self.lambda[0] - self.lambda[1]) / self.lambda[0]
+    }
+
+    /// Height above ground as a part of so many metres, from 0 to 1.
+    pub(crate) fn height_part(&self, metres: f64) -> f64 {
+        (self.given(Extra::HeightInMetres) / metres).clamp(0.0, 1.0)
+    }
+
+    pub(crate) fn facade_score(&self) -> f64 {
+        self.verticality() * self.planarity() * self.height_part(2.0)
+    }
+
+    /// For slopes that fit a trapezoid: rising from the first to the second angle, falling from the third to the fourth.
+    pub(crate) fn roof_score_of(&self, [a, b, c, d]: [f64; 4]) -> f64 {
+        let slope = self.slope();
+        let rising = if b > a { (slope - a) / (b - a) } else { 1.0 };
+        let fit = rising.min((d - slope) / (d - c)).clamp(0.0, 1.0);
+        self.planarity() * self.height_part(2.0) * fit
+    }
+
+    pub(crate) fn opening_likelihood(&self) -> f64 {
+        (1.0 - self.planarity()) * self.linearity() * self.verticality() * self.height_part(1.0)
+    }
+
+    pub(crate) fn structural_element_score(&self) -> f64 {
+        self.linearity() * self.vectors[0].z.abs() * self.height_part(1.0)
     }
 
     /// −Σ λj ln λj.
@@ -98,7 +129,7 @@ impl Shape {
 
     /// Members but the query; one where there is none, since it divides zeros.
     fn others(&self) -> f64 {
-        (self.n - 1.0).max(1.0)
+        self.others.max(1.0)
     }
 
     pub(crate) fn mean_distance(&self) -> f64 {
@@ -113,13 +144,13 @@ impl Shape {
 
     /// Diagonal of the bounding box's footprint.
     pub(crate) fn flat_extent(&self) -> f64 {
-        self.extent_xy[0].hypot(self.extent_xy[1])
+        self.extent[0].hypot(self.extent[1])
     }
 
     pub(crate) fn height_extent_ratio(&self) -> f64 {
         match self.flat_extent() {
             0.0 => 0.0,
-            flat => (self.z_max - self.z_min) / flat,
+            flat => self.extent[2] / flat,
         }
     }
 

@@ -16,6 +16,7 @@ pub(crate) use catalogue::{CATALOGUE, COMPATIBILITY, GROUPS};
 pub(crate) use formulas::{Attributes, Shape};
 
 use crate::error::{Error, Result};
+use crate::extras;
 
 /// Everything the catalogue says about one feature.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub enum Input {
     Nir,
     /// Strength of the returned pulse.
     Intensity,
+    /// Which points are ground: a classification or a mask.
+    Ground,
 }
 
 impl Input {
@@ -90,6 +93,7 @@ impl Input {
             Self::Rgb => "rgb",
             Self::Nir => "nir",
             Self::Intensity => "intensity",
+            Self::Ground => "ground",
         }
     }
 }
@@ -214,6 +218,15 @@ impl Flags {
     /// The point is left out of neighbourhoods ([`PointCloud::ignoring`](crate::PointCloud::ignoring)): all its
     /// features are undefined.
     pub const LEFT_OUT: Self = Self(1 << 16);
+    /// The neighbourhood has no member: nothing of the cloud lies within the radius of a query that is no point of it
+    /// ([`Engine::features_at`](crate::Engine::features_at)).
+    pub const EMPTY: Self = Self(1 << 17);
+    /// No ground point lies within [`Ground::max_distance`](crate::Ground::max_distance): the height is undefined.
+    pub const NO_GROUND: Self = Self(1 << 18);
+    /// Seen from above, the farthest member is at the query's place or there is none, and no radius was given.
+    pub const NO_RADIUS_XY: Self = Self(1 << 19);
+    /// No point lies in the query's vertical cylinder. The query is no point of the cloud.
+    pub const EMPTY_CYLINDER: Self = Self(1 << 20);
 
     /// Every flag with its name and what it says.
     pub const ALL: &'static [(Self, &'static str, &'static str)] = &[
@@ -241,6 +254,18 @@ impl Flags {
             "left_out",
             "the point is left out of neighbourhoods, all its features are undefined",
         ),
+        (
+            Self::EMPTY,
+            "empty",
+            "the neighbourhood has no member; its features are undefined, but neighbor_count is 0",
+        ),
+        (Self::NO_GROUND, "no_ground", "no ground point is near enough for a height"),
+        (
+            Self::NO_RADIUS_XY,
+            "no_radius_xy",
+            "seen from above, the farthest member is at the query's place or there is none, and no radius was given",
+        ),
+        (Self::EMPTY_CYLINDER, "empty_cylinder", "no point lies in the query's vertical cylinder"),
     ];
 
     /// Whether any flag of `other` is set.
@@ -260,6 +285,18 @@ impl Feature {
     /// The catalogue's row.
     pub fn row(self) -> &'static Row {
         &CATALOGUE[self as usize]
+    }
+
+    /// Whether it is a formula over the members of the neighbourhood.
+    pub(crate) fn needs_neighbors(self) -> bool {
+        self.row().inputs.contains(&Input::Xyz) && !extras::is_extra(self)
+    }
+
+    /// Whether it takes searches, or sums over the cloud, beside those in the request's neighbourhood.
+    /// [`FeatureSet::geometric`] leaves such features out.
+    pub fn needs_own_search(self) -> bool {
+        let optimal = matches!(self, Self::OptimalK | Self::OptimalRadius | Self::OptimalEntropy);
+        extras::has_any(self) || optimal || Members::of_feature(self).second_order()
     }
 
     /// Name, in `snake_case`.
@@ -332,9 +369,12 @@ impl FeatureSet {
         set
     }
 
-    /// Every feature that needs nothing but coordinates, except those that only serve to compare with other tools.
+    /// Every feature that follows from sums over the neighbourhood that a request names, with nothing but coordinates: all
+    /// of them come from one pass. Those that only serve to compare with other tools are left out.
     pub fn geometric() -> Self {
-        let wanted = |f: &Feature| f.row().inputs == [Input::Xyz] && !COMPATIBILITY.contains(f);
+        let one_pass = |f: &Feature| !f.needs_own_search() && !Members::of_feature(*f).any();
+        let wanted =
+            |f: &Feature| f.row().inputs == [Input::Xyz] && one_pass(f) && !COMPATIBILITY.contains(f);
         Self::new(Feature::all().filter(wanted))
     }
 
@@ -374,6 +414,11 @@ impl FeatureSet {
     /// The features in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Feature> + '_ {
         self.0.iter().copied()
+    }
+
+    /// Whether any feature is a formula over the members of the neighbourhood.
+    pub(crate) fn needs_neighbors(&self) -> bool {
+        self.0.iter().any(|f| f.needs_neighbors())
     }
 
     /// Whether any feature is computed from `input`.
@@ -431,7 +476,7 @@ mod tests {
             assert!(flag.0.is_power_of_two() && all & flag.0 == 0, "{name}");
             all | flag.0
         });
-        assert_eq!(all, 0x1_1cff, "a new flag belongs into the table");
+        assert_eq!(all, 0x1f_1cff, "a new flag belongs into the table");
     }
 
     #[test]

@@ -64,7 +64,7 @@ enum Coordinates {
 }
 
 impl LasCloud {
-    /// The cloud, for an [`Engine`](crate::Engine). Its unit is that of the file's coordinate reference system: GeoTIFF
+    /// The cloud with its classes and channels, for an [`Engine`](crate::Engine). Its unit is that of the file's coordinate reference system: GeoTIFF
     /// keys or well-known text. Where that states none, metres are assumed.
     pub fn cloud(&self) -> PointCloud<'_> {
         let mut cloud = match &self.coordinates {
@@ -77,7 +77,7 @@ impl LasCloud {
         if let Some(nir) = &self.nir {
             cloud = cloud.with_nir(nir);
         }
-        cloud.with_intensity(&self.intensity).with_units(self.units)
+        cloud.with_intensity(&self.intensity).with_classification(&self.classification).with_units(self.units)
     }
 
     /// Which points have one of these classes or, if `withheld`, are flagged as deleted: for

@@ -57,7 +57,19 @@ impl Local {
         let query = all.iter().position(|o| *o == [0; 3]).expect("the query or a duplicate is a member");
         let mut others = all.clone();
         others.remove(query);
+        Self::with(all, others, quantum)
+    }
 
+    /// The neighbourhood of a place that is no point of the cloud: all of its members, one at least, are others.
+    pub fn around(place: [i32; 3], points: &[[i32; 3]], members: &[u32], quantum: f64) -> Self {
+        let offset = |j: &u32| -> Offset {
+            std::array::from_fn(|a| i128::from(points[*j as usize][a]) - i128::from(place[a]))
+        };
+        let all: Vec<Offset> = members.iter().map(offset).collect();
+        Self::with(all.clone(), all, quantum)
+    }
+
+    fn with(all: Vec<Offset>, others: Vec<Offset>, quantum: f64) -> Self {
         let n = all.len();
         let (lambda, vectors) = eigen(covariance(&all, quantum));
         let length = |o: &Offset| (o.iter().map(|v| v * v).sum::<i128>() as f64).sqrt() * quantum;
@@ -81,6 +93,11 @@ impl Local {
         let of_axis = |a: usize| all.iter().map(move |o| o[a] as f64 * quantum);
         let highest = |a: usize| of_axis(a).fold(f64::MIN, f64::max);
         let lowest = |a: usize| of_axis(a).fold(f64::MAX, f64::min);
+        // A difference of whole numbers: far from the query those of coordinates would round.
+        let size = |a: usize| {
+            let along = || all.iter().map(|o| o[a]);
+            (along().max().unwrap_or(0) - along().min().unwrap_or(0)) as f64 * quantum
+        };
         // Whole numbers, which cancel to zero.
         let sum: Offset = std::array::from_fn(|a| all.iter().map(|o| o[a]).sum());
         let c = covariance(&all, quantum);
@@ -99,7 +116,7 @@ impl Local {
             nearest: distances.iter().copied().reduce(f64::min).unwrap_or(0.0),
             std_distance: mean(&deviations).sqrt(),
             std_z: (all.iter().map(|o| (z(o) - mean_z).powi(2)).sum::<f64>() / n as f64).sqrt(),
-            extent: std::array::from_fn(|a| highest(a) - lowest(a)),
+            extent: std::array::from_fn(size),
             below: 0.0 - lowest(2),
             above: highest(2),
             mean_offset: length(&sum) / n as f64,

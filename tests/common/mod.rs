@@ -29,10 +29,10 @@ pub fn knn(k: usize) -> Neighborhood {
     Neighborhood::knn(k as u32).unwrap()
 }
 
-/// Every feature of a neighbourhood's sums or of the point's own channels that the cloud has the inputs for.
+/// Every feature of one neighbourhood's sums or of the point's own channels that the cloud has the inputs for.
 pub fn features(cloud: &Cloud) -> FeatureSet {
     let others = of_members();
-    let all = Feature::all().filter(|f| others.iter().all(|o| o != *f));
+    let all = Feature::all().filter(|f| !f.needs_own_search() && others.iter().all(|o| o != *f));
     all.filter(|f| cloud.color.is_some() || f.row().inputs == [Input::Xyz]).collect()
 }
 

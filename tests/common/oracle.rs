@@ -13,6 +13,11 @@ pub type Lists = Vec<Vec<(u64, u32)>>;
 
 /// The `min(k, n)` nearest of every point. A smaller k's lists are these lists' beginnings.
 pub fn neighbors(points: &[[i32; 3]], k: usize) -> Lists {
+    neighbors_of(points, points, k)
+}
+
+/// The `min(k, n)` points nearest to each of some places.
+pub fn neighbors_of(places: &[[i32; 3]], points: &[[i32; 3]], k: usize) -> Lists {
     let dist_sq = |p: [i32; 3], q: [i32; 3]| -> u64 {
         let sum: i128 = (0..3).map(|a| (i128::from(p[a]) - i128::from(q[a])).pow(2)).sum();
         sum.try_into().unwrap()
@@ -23,7 +28,7 @@ pub fn neighbors(points: &[[i32; 3]], k: usize) -> Lists {
         all.truncate(k);
         all
     };
-    points.par_iter().map(list).collect()
+    places.par_iter().map(list).collect()
 }
 
 /// Every point's neighbourhood, from lists of at least `k`.
@@ -45,7 +50,7 @@ pub fn flags(local: &Local, dark: u32) -> u32 {
         | flag(local.identical, Flags::IDENTICAL)
         | flag(local.collinear, Flags::COLLINEAR)
         | flag(local.no_plane, Flags::NO_PLANE)
-        | flag(local.identical, Flags::NO_RADIUS)
+        | flag(local.radius == 0.0, Flags::NO_RADIUS)
         | dark
 }
 

@@ -2,7 +2,7 @@
 
 use glam::DVec3;
 
-use super::index::Search;
+use super::index::{Center, Search};
 use crate::backend::{Job, Known, PointAttributes};
 use crate::features::{Around, Attributes, FeatureSet, Flags, Input, Members, Row, Shape, quadric};
 use crate::moments::Moments;
@@ -30,7 +30,9 @@ impl<'a> Evaluator<'a> {
         let rows: Vec<&Row> = set.iter().map(|f| f.row()).collect();
         let of_site = |column: &usize| {
             let row = rows[*column];
-            row.inputs == [Input::Xyz] && !Members::of_feature(row.feature).second_order()
+            row.inputs == [Input::Xyz]
+                && !row.feature.needs_own_search()
+                && !Members::of_feature(row.feature).second_order()
         };
         let (shared, own) = (0..rows.len()).partition(of_site);
         Self {
@@ -46,25 +48,25 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Computes the given points of a site.
-    pub(super) fn site(
+    /// Computes the given points, all of them at one place.
+    pub(super) fn compute(
         &self,
         search: &mut Search<'_>,
-        site: u32,
+        center: Center,
         points: &[u32],
         mut put: impl FnMut(Value),
     ) {
         let mut lengths = std::mem::take(&mut search.lengths);
-        search.find(site, self.scales.rule);
+        search.find(center, self.scales.rule);
         let (found, offsets) = search.members();
         self.scales.lengths(found, offsets, &mut lengths);
         let quantum = self.job.lattice.frame.quantum();
         for (scale, &length) in lengths.iter().enumerate() {
             let (found, offsets) = (&found[..length], &offsets[..length]);
-            let moments = Moments::of(offsets);
+            let moments = Moments::new(offsets, center.is_foreign());
             let radius = self.radii[scale];
             let mut shape = Shape::new(&moments, quantum, radius, Attributes::default(), self.with_plane);
-            let common = moments.flags | self.look_around(&mut shape, found, offsets);
+            let common = moments.flags | self.look_around(&mut shape, center, found, offsets);
             for &column in &self.shared {
                 let value = ((self.rows[column].cpu)(&shape) as f32).to_bits();
                 points.iter().for_each(|&i| put((scale, i, Some(column), value)));
@@ -86,15 +88,21 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Sums over the members that are the same for all points of the site.
-    fn look_around(&self, shape: &mut Shape, found: &[(u64, u32)], offsets: &[[i64; 3]]) -> Flags {
+    fn look_around(
+        &self,
+        shape: &mut Shape,
+        center: Center,
+        found: &[(u64, u32)],
+        offsets: &[[i64; 3]],
+    ) -> Flags {
         let mut flags = Flags::default();
         let quantum = shape.quantum;
         if self.members.has(Members::PLANE_FIT) {
             let [normal, mean] = shape.plane;
             let distance =
                 |o: &[i64; 3]| (DVec3::from_array(o.map(|v| v as f64)) * quantum - mean).dot(normal).abs();
-            // The first member is at the query's place, which stands for the query.
-            let others = offsets.get(1..).unwrap_or_default();
+            // The first member is at the query's place and stands for the query, if that is a point of the cloud.
+            let others = offsets.get(usize::from(!center.is_foreign())..).unwrap_or_default();
             shape.around.plane_mean = others.iter().map(distance).sum::<f64>() / others.len().max(1) as f64;
         }
         if self.members.has(Members::QUADRIC) {

@@ -52,46 +52,68 @@ impl<'a> CpuIndex<'a> {
         &self.sites
     }
 
-    /// The site of a point.
-    pub(super) fn site_of(&self, point: u32) -> u32 {
-        self.sites.at(self.lattice.points[point as usize])
+    /// Members of the neighbourhood of each given centre as (squared distance, index) in that order, in parallel.
+    pub(crate) fn lists_of(&self, centers: &[Center], rule: Rule) -> Vec<Vec<(u64, u32)>> {
+        let list = |search: &mut Search<'_>, &center: &Center| search.neighbors(center, rule).to_vec();
+        centers.par_iter().map_init(|| Search::new(self), list).collect()
     }
 
-    /// Members of each given point's neighbourhood as (squared distance, index) in that order, in parallel.
-    pub(crate) fn lists_of(&self, points: &[u32], rule: Rule) -> Vec<Vec<(u64, u32)>> {
-        let list =
-            |search: &mut Search<'_>, &point: &u32| search.neighbors(self.site_of(point), rule).to_vec();
-        points.par_iter().map_init(|| Search::new(self), list).collect()
+    /// Moments of the given centres' neighbourhoods, each searched once, in parallel; one for each scale in a row.
+    pub(crate) fn moments_of(&self, centers: &[Center], scales: &Scales) -> Batch<Moments> {
+        self.batch(centers, scales.len(), |search, center, row| search.moments(center, scales, row))
     }
 
-    /// Moments of the given points' neighbourhoods, each site searched once, in parallel; one for each scale in a row.
-    pub(crate) fn moments_of(&self, points: &[u32], scales: &Scales) -> Batch<Moments> {
-        self.batch(points, scales.len(), |search, site, row| search.moments(site, scales, row))
+    /// What to search around for a place: that of a point of the cloud, or of a foreign query.
+    pub(crate) fn center(&self, place: [i32; 3], foreign: bool) -> Center {
+        if foreign { Center::Foreign(place) } else { Center::Site(self.sites.at(place)) }
     }
 
-    fn batch<T, F>(&self, points: &[u32], row_len: usize, answer: F) -> Batch<T>
+    fn batch<T, F>(&self, asked: &[Center], row_len: usize, answer: F) -> Batch<T>
     where
         T: Clone + Default + Send,
-        F: Fn(&mut Search<'_>, u32, &mut [T]) + Sync,
+        F: Fn(&mut Search<'_>, Center, &mut [T]) + Sync,
     {
-        let asked: Vec<u32> = points.par_iter().with_min_len(1 << 10).map(|i| self.site_of(*i)).collect();
-        let mut sites = asked.clone();
-        sites.par_sort_unstable();
-        sites.dedup();
-        let mut rows = vec![T::default(); sites.len() * row_len];
+        let mut centers = asked.to_vec();
+        centers.par_sort_unstable();
+        centers.dedup();
+        let mut rows = vec![T::default(); centers.len() * row_len];
         rows.par_chunks_mut(row_len)
-            .zip(&sites)
+            .zip(&centers)
             .with_min_len(SITES_PER_TASK)
-            .for_each_init(|| Search::new(self), |search, (row, &site)| answer(search, site, row));
+            .for_each_init(|| Search::new(self), |search, (row, &center)| answer(search, center, row));
         let row_of = asked.par_iter().with_min_len(1 << 10);
-        let row_of = row_of.map(|site| sites.partition_point(|s| s < site) as u32).collect();
+        let row_of = row_of.map(|center| centers.partition_point(|c| c < center) as u32).collect();
         Batch { rows, row_len, row_of }
+    }
+
+    /// A centre's place, and the points there that a search meets first.
+    fn resolve(&self, center: Center) -> ([i32; 3], &[u32]) {
+        match center {
+            Center::Site(site) => (self.sites.places()[site as usize], self.sites.points(site)),
+            Center::Foreign(place) => (place, &[]),
+        }
     }
 }
 
 impl std::fmt::Debug for CpuIndex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CpuIndex").field("sites", &self.sites.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is searched around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Center {
+    /// A place of the cloud.
+    Site(u32),
+    /// Any place: the query there is no point of the cloud.
+    Foreign([i32; 3]),
+}
+
+impl Center {
+    /// Whether the query there is no point of the cloud.
+    pub(crate) fn is_foreign(self) -> bool {
+        matches!(self, Self::Foreign(_))
     }
 }
 
@@ -128,23 +150,23 @@ impl<'i> Search<'i> {
         Self { index, near: Vec::new(), found: Vec::new(), offsets: Vec::new(), lengths: Vec::new() }
     }
 
-    /// The members of a site's neighbourhood, as (squared distance, index) in that order.
-    pub(super) fn neighbors(&mut self, site: u32, rule: Rule) -> &[(u64, u32)] {
+    /// The members of a neighbourhood, as (squared distance, index) in that order.
+    pub(super) fn neighbors(&mut self, center: Center, rule: Rule) -> &[(u64, u32)] {
         let k = rule.k;
         if let (false, Some(limit)) = (rule.cuts, rule.limit) {
-            return self.within(site, limit);
+            return self.within(center, limit);
         }
-        self.nearest(site, k);
+        self.nearest(center, k);
         if let Some(limit) = rule.limit {
             self.found.truncate(self.found.partition_point(|found| found.0 <= limit));
         }
         &self.found
     }
 
-    /// Every point within a squared distance of a site.
-    fn within(&mut self, site: u32, limit: u64) -> &[(u64, u32)] {
+    /// Every point within a squared distance.
+    fn within(&mut self, center: Center, limit: u64) -> &[(u64, u32)] {
         let CpuIndex { sites, tree, .. } = self.index;
-        let center = sites.places()[site as usize];
+        let (center, _) = self.index.resolve(center);
         self.found.clear();
         tree.query(&turned(center))
             .within::<SquaredEuclidean<f64>>(radius_sq_around(limit))
@@ -159,16 +181,16 @@ impl<'i> Search<'i> {
         &self.found
     }
 
-    /// The `min(k, n)` points nearest to a site.
-    fn nearest(&mut self, site: u32, k: usize) -> &[(u64, u32)] {
+    /// The `min(k, n)` nearest points.
+    fn nearest(&mut self, center: Center, k: usize) -> &[(u64, u32)] {
         let index = self.index;
         self.found.clear();
-        let own = index.sites.points(site);
+        let (place, own) = index.resolve(center);
         if own.len() >= k {
             self.found.extend(own[..k].iter().map(|&i| (0, i)));
             return &self.found;
         }
-        let cut = self.fetch(site, k, own.len());
+        let cut = self.fetch(place, k, own.len());
         for &(d, s) in self.near.iter().take_while(|near| near.0 <= cut) {
             let points = index.sites.points(s);
             self.found.extend(points[..points.len().min(k)].iter().map(|&i| (d, i)));
@@ -178,10 +200,10 @@ impl<'i> Search<'i> {
         &self.found
     }
 
-    /// Finds the members of a site's neighbourhood, for [`members`](Self::members).
-    pub(super) fn find(&mut self, site: u32, rule: Rule) {
-        self.neighbors(site, rule);
-        let center = self.index.sites.places()[site as usize];
+    /// Finds the members of a neighbourhood, for [`members`](Self::members).
+    pub(super) fn find(&mut self, around: Center, rule: Rule) {
+        self.neighbors(around, rule);
+        let (center, _) = self.index.resolve(around);
         self.offsets.clear();
         self.offsets.extend(self.found.iter().map(|&(_, i)| {
             let p = self.index.lattice.points[i as usize];
@@ -189,39 +211,38 @@ impl<'i> Search<'i> {
         }));
     }
 
-    /// What [`find`](Self::find) found: (squared distance, index) in that order, and the offsets from the site.
+    /// What [`find`](Self::find) found: (squared distance, index) in that order, and the offsets from the centre.
     pub(super) fn members(&self) -> (&[(u64, u32)], &[[i64; 3]]) {
         (&self.found, &self.offsets)
     }
 
-    /// The members of a site's first neighbourhood.
-    pub(super) fn first(&mut self, site: u32, scales: &Scales) -> &[(u64, u32)] {
+    /// The members of the first neighbourhood.
+    pub(super) fn first(&mut self, around: Center, scales: &Scales) -> &[(u64, u32)] {
         if !scales.has_optimal() {
-            return self.neighbors(site, scales.rule);
+            return self.neighbors(around, scales.rule);
         }
-        self.find(site, scales.rule);
+        self.find(around, scales.rule);
         scales.lengths(&self.found, &self.offsets, &mut self.lengths);
         let length = self.lengths.first().copied().unwrap_or(0);
         &self.found[..length]
     }
 
-    /// Sums over the neighbourhoods of a site.
-    fn moments(&mut self, site: u32, scales: &Scales, out: &mut [Moments]) {
-        self.find(site, scales.rule);
+    /// Sums over the neighbourhoods.
+    fn moments(&mut self, around: Center, scales: &Scales, out: &mut [Moments]) {
+        self.find(around, scales.rule);
         scales.lengths(&self.found, &self.offsets, &mut self.lengths);
         for (moments, &length) in out.iter_mut().zip(&self.lengths) {
-            *moments = Moments::of(&self.offsets[..length]);
+            *moments = Moments::new(&self.offsets[..length], around.is_foreign());
         }
     }
 
     /// Puts every site that may hold one of the `k` nearest points into `near`, by (squared distance, site), and
     /// gives the squared distance within which `k` points lie.
-    fn fetch(&mut self, site: u32, k: usize, own: usize) -> u64 {
+    fn fetch(&mut self, center: [i32; 3], k: usize, own: usize) -> u64 {
         let CpuIndex { sites, tree, .. } = self.index;
-        let center = sites.places()[site as usize];
         let query = turned(center);
         let exact = |s: u32| dist_sq(center, sites.places()[s as usize]);
-        // Each site holds a point at least, and the query's own holds `own`.
+        // Each site holds a point at least, and the query's own, if it has one, holds `own`.
         let wanted = (k - own + 1).saturating_add(SPARE).min(sites.len());
         let nearest = tree
             .query(&query)
@@ -283,10 +304,11 @@ mod tests {
         let index = CpuIndex::new(&lattice).unwrap();
         // Each point twice: repeats must not disturb the rows.
         let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
+        let centers: Vec<_> = asked.iter().map(|&i| index.center(points[i as usize], false)).collect();
         let rule = Rule { k: k.min(points.len()), cuts: true, limit: None, radius: None };
-        let lists = index.lists_of(&asked, rule);
+        let lists = index.lists_of(&centers, rule);
         let scales = Scales { rule, ends: Ends::Counts(vec![rule.k as u32], None) };
-        let moments = index.moments_of(&asked, &scales);
+        let moments = index.moments_of(&centers, &scales);
         assert_eq!(moments.rows.len(), index.sites().len());
         for (at, &i) in asked.iter().enumerate() {
             let query = points[i as usize];
@@ -299,7 +321,7 @@ mod tests {
                 std::array::from_fn(|a| i64::from(points[j as usize][a]) - i64::from(query[a]))
             };
             let offsets: Vec<_> = expected.iter().map(|&(_, j)| offset(j)).collect();
-            assert_eq!(moments.row(at), [Moments::of(&offsets)]);
+            assert_eq!(moments.row(at), [Moments::new(&offsets, false)]);
         }
     }
 

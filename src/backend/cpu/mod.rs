@@ -14,12 +14,13 @@ use rayon::prelude::*;
 
 use self::evaluate::Evaluator;
 pub(crate) use self::evaluate::Value;
-pub(crate) use self::index::CpuIndex;
+pub(crate) use self::index::{Center, CpuIndex};
 use self::index::{SITES_PER_TASK, Search};
+use self::sites::Sites;
 use super::{Job, Known, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
-use crate::features::{Attributes, FeatureSet, Input, Row, Shape};
+use crate::features::{Attributes, FeatureSet, Row, Shape};
 use crate::moments::Moments;
 use crate::neighborhood::Neighbors;
 use crate::report::Report;
@@ -31,7 +32,7 @@ pub(crate) struct Cpu;
 impl Strategy for Cpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         report.chunks = 1;
-        if !set.needs(Input::Xyz) {
+        if !set.needs_neighbors() {
             return Ok(report.time("query", || of_attributes(job, set)));
         }
         let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
@@ -66,7 +67,7 @@ impl Strategy for Cpu {
 
 /// Features of what each point itself carries: no neighbour is looked for.
 fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
-    let n = job.lattice.len();
+    let n = job.asked().len();
     let shape = Shape::new(&Moments { n: 1, ..Moments::default() }, 1.0, None, Attributes::default(), false);
     let column = |row: &Row| {
         (0..n)
@@ -88,13 +89,13 @@ fn of_neighborhoods(
     known: &Known,
     index: &CpuIndex<'_>,
 ) -> Vec<RawColumns> {
-    let n = job.lattice.len();
+    let n = job.asked().len();
     let evaluator = Evaluator::new(job, set, scales, known);
     // Sites write to the points they hold, which lie anywhere in the columns: relaxed atomics cost a plain store.
     let cells: Vec<(Vec<_>, Vec<AtomicU32>)> =
         (0..scales.len()).map(|_| (set.iter().map(|_| zeros(n)).collect(), zeros(n))).collect();
-    each_site(index, |search, site| {
-        evaluator.site(search, site, index.sites().points(site), |(scale, point, column, bits)| {
+    each_site(job, index, |search, center, points| {
+        evaluator.compute(search, center, points, |(scale, point, column, bits)| {
             let (values, flags) = &cells[scale];
             let column: &Vec<AtomicU32> = column.map_or(flags, |column| &values[column]);
             column[point as usize].store(bits, Relaxed);
@@ -112,12 +113,12 @@ fn of_neighborhoods(
 
 /// The last member of each point's neighbourhood, if its number is what cuts it.
 fn last_members(job: &Job<'_>, scales: &Scales, index: &CpuIndex<'_>) -> Vec<(u64, u32)> {
-    let n = job.lattice.len();
+    let n = job.asked().len();
     let distances: Vec<AtomicU64> = (0..n).into_par_iter().map(|_| AtomicU64::new(u64::MAX)).collect();
     let indices: Vec<AtomicU32> = (0..n).into_par_iter().map(|_| AtomicU32::new(u32::MAX)).collect();
-    each_site(index, |search, site| {
-        if let Some((dist_sq, last)) = last_member(search, site, scales) {
-            for &i in index.sites().points(site) {
+    each_site(job, index, |search, center, points| {
+        if let Some((dist_sq, last)) = last_member(search, center, scales) {
+            for &i in points {
                 distances[i as usize].store(dist_sq, Relaxed);
                 indices[i as usize].store(last, Relaxed);
             }
@@ -126,8 +127,8 @@ fn last_members(job: &Job<'_>, scales: &Scales, index: &CpuIndex<'_>) -> Vec<(u6
     distances.into_iter().zip(indices).map(|(d, i)| (d.into_inner(), i.into_inner())).collect()
 }
 
-fn last_member(search: &mut Search<'_>, site: u32, scales: &Scales) -> Option<(u64, u32)> {
-    let members = search.first(site, scales);
+fn last_member(search: &mut Search<'_>, center: Center, scales: &Scales) -> Option<(u64, u32)> {
+    let members = search.first(center, scales);
     let cut = match scales.ends {
         Ends::Limits(_) => false,
         Ends::Counts(..) => scales.has_optimal() || members.len() == scales.rule.k,
@@ -147,28 +148,35 @@ pub(crate) fn columns_of(
     let evaluator = Evaluator::new(job, set, scales, known);
     let of = |search: &mut Search<'_>, &point: &u32| {
         let mut values = Vec::new();
-        evaluator.site(search, index.site_of(point), &[point], |value| values.push(value));
+        let center = index.center(job.asked().points[point as usize], job.is_foreign());
+        evaluator.compute(search, center, &[point], |value| values.push(value));
         values
     };
     points.par_iter().map_init(|| Search::new(index), of).flatten_iter().collect()
 }
 
 /// The last members of single points' neighbourhoods.
-pub(crate) fn last_members_of(index: &CpuIndex<'_>, scales: &Scales, points: &[u32]) -> Vec<(u64, u32)> {
+pub(crate) fn last_members_of(
+    index: &CpuIndex<'_>,
+    job: &Job<'_>,
+    scales: &Scales,
+    points: &[u32],
+) -> Vec<(u64, u32)> {
     let of = |search: &mut Search<'_>, &point: &u32| {
-        last_member(search, index.site_of(point), scales).unwrap_or((u64::MAX, u32::MAX))
+        let center = index.center(job.asked().points[point as usize], job.is_foreign());
+        last_member(search, center, scales).unwrap_or((u64::MAX, u32::MAX))
     };
     points.par_iter().map_init(|| Search::new(index), of).collect()
 }
 
 fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
-    let n = job.lattice.len();
-    let scales = Scales::one(job.neighborhood, n, &job.lattice.frame);
+    let n = job.asked().len();
+    let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
     let lengths = zeros(n);
     if scales.rule.limit.is_some() || scales.has_optimal() {
-        each_site(index, |search, site| {
-            let found = search.first(site, &scales).len() as u32;
-            index.sites().points(site).iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
+        each_site(job, index, |search, center, points| {
+            let found = search.first(center, &scales).len() as u32;
+            points.iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
         });
     } else {
         lengths.iter().for_each(|length| length.store(scales.rule.k as u32, Relaxed));
@@ -182,9 +190,9 @@ fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
     let total = offsets[n];
     let indices = zeros(total);
     let dist_sq: Vec<AtomicU64> = (0..total).into_par_iter().map(|_| AtomicU64::new(0)).collect();
-    each_site(index, |search, site| {
-        let found = search.first(site, &scales);
-        for &i in index.sites().points(site) {
+    each_site(job, index, |search, center, points| {
+        let found = search.first(center, &scales);
+        for &i in points {
             let row = offsets[i as usize]..offsets[i as usize + 1];
             for ((index, dist_sq), &(d, j)) in indices[row.clone()].iter().zip(&dist_sq[row]).zip(found) {
                 index.store(j, Relaxed);
@@ -203,9 +211,18 @@ fn zeros(n: usize) -> Vec<AtomicU32> {
     (0..n).into_par_iter().with_min_len(1 << 14).map(|_| AtomicU32::new(0)).collect()
 }
 
-fn each_site(index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, u32) + Send + Sync) {
-    (0..index.sites().len() as u32)
-        .into_par_iter()
-        .with_min_len(SITES_PER_TASK)
-        .for_each_init(|| Search::new(index), work);
+/// Runs `work` for every place that is asked about, with the rows of what is there.
+fn each_site(job: &Job<'_>, index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, Center, &[u32]) + Sync) {
+    let foreign = job.queries.map(Sites::new);
+    let sites = foreign.as_ref().unwrap_or(index.sites());
+    (0..sites.len() as u32).into_par_iter().with_min_len(SITES_PER_TASK).for_each_init(
+        || Search::new(index),
+        |search, site| {
+            let center = match foreign {
+                Some(_) => Center::Foreign(sites.places()[site as usize]),
+                None => Center::Site(site),
+            };
+            work(search, center, sites.points(site));
+        },
+    );
 }

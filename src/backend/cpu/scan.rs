@@ -17,10 +17,15 @@ pub(crate) fn pays(queries: usize) -> bool {
     queries <= MOST_QUERIES
 }
 
-/// Moments of each given point's neighbourhoods, in parallel: as many as there are scales for each point.
-pub(crate) fn moments(lattice: &Lattice<'_>, points: &[u32], scales: &Scales) -> Vec<Moments> {
-    let of = |&point: &u32| {
-        let center = lattice.points[point as usize];
+/// Moments of the neighbourhoods around each given place, in parallel: as many as there are scales for each place. At
+/// `foreign` ones stands no point of the cloud.
+pub(crate) fn moments(
+    lattice: &Lattice<'_>,
+    places: &[[i32; 3]],
+    foreign: bool,
+    scales: &Scales,
+) -> Vec<Moments> {
+    let of = |&center: &[i32; 3]| {
         let found = members(lattice, center, scales.rule);
         let offset = |&(_, i): &(u64, u32)| -> [i64; 3] {
             let p = lattice.points[i as usize];
@@ -29,14 +34,14 @@ pub(crate) fn moments(lattice: &Lattice<'_>, points: &[u32], scales: &Scales) ->
         let offsets: Vec<_> = found.iter().map(offset).collect();
         let mut lengths = Vec::new();
         scales.lengths(&found, &offsets, &mut lengths);
-        lengths.into_iter().map(|length| Moments::of(&offsets[..length])).collect::<Vec<_>>()
+        lengths.into_iter().map(|length| Moments::new(&offsets[..length], foreign)).collect::<Vec<_>>()
     };
-    points.par_iter().flat_map_iter(of).collect()
+    places.par_iter().flat_map_iter(of).collect()
 }
 
-/// Neighbours of each given point as (squared distance, index) in that order, in parallel.
-pub(crate) fn neighbors(lattice: &Lattice<'_>, points: &[u32], rule: Rule) -> Vec<Vec<(u64, u32)>> {
-    points.par_iter().map(|&point| members(lattice, lattice.points[point as usize], rule)).collect()
+/// Neighbours around each given place as (squared distance, index) in that order, in parallel.
+pub(crate) fn neighbors(lattice: &Lattice<'_>, places: &[[i32; 3]], rule: Rule) -> Vec<Vec<(u64, u32)>> {
+    places.par_iter().map(|&place| members(lattice, place, rule)).collect()
 }
 
 fn members(lattice: &Lattice<'_>, center: [i32; 3], rule: Rule) -> Vec<(u64, u32)> {
@@ -71,19 +76,29 @@ mod tests {
     #[test]
     fn a_scan_finds_what_the_index_finds() {
         let points: Vec<[i32; 3]> = (0..700).map(|i| [i * 7 % 31, i * 11 % 29, i % 5]).collect();
-        let lattice = Lattice::new(points.into(), Frame::new([0.0; 3], 1.0).unwrap()).unwrap();
-        let index = CpuIndex::new(&lattice).unwrap();
-        let asked: Vec<u32> = (0..700).step_by(3).collect();
+        let lattice = Lattice::new(points.clone().into(), Frame::new([0.0; 3], 1.0).unwrap()).unwrap();
+        // Places of the cloud, then some of foreign queries.
+        for (foreign, asked) in [
+            (false, points.iter().step_by(3).copied().collect::<Vec<_>>()),
+            (true, (0..200).map(|i| [i * 5 % 90 - 30, i * 3 % 40, i % 9]).collect()),
+        ] {
+            check(&lattice, &asked, foreign);
+        }
+    }
+
+    fn check(lattice: &Lattice<'_>, asked: &[[i32; 3]], foreign: bool) {
+        let index = CpuIndex::new(lattice).unwrap();
+        let centers: Vec<_> = asked.iter().map(|&place| index.center(place, foreign)).collect();
         for (k, cuts, limit) in
             [(9, true, None), (40, true, Some(30)), (700, false, Some(50)), (700, true, None)]
         {
             let rule = Rule { k, cuts, limit, radius: None };
             let scales = Scales { rule, ends: Ends::Counts(vec![4, k as u32], None) };
-            let (scanned, indexed) = (moments(&lattice, &asked, &scales), index.moments_of(&asked, &scales));
+            let (scanned, indexed) =
+                (moments(lattice, asked, foreign, &scales), index.moments_of(&centers, &scales));
             assert!(scanned.chunks(2).enumerate().all(|(at, m)| indexed.row(at) == m), "{rule:?}");
         }
         let rule = Rule { k: 12, cuts: true, limit: None, radius: None };
-        let (scanned, indexed) = (neighbors(&lattice, &asked, rule), index.lists_of(&asked, rule));
-        assert_eq!(scanned, indexed);
+        assert_eq!(neighbors(lattice, asked, rule), index.lists_of(&centers, rule));
     }
 }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::kernel::{Evaluate, Kernel, Needs, Output, Search};
+use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Subject};
 use super::layout::{self, Grid, Scale};
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
 use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
 use super::{Context, LazyIndex, readback, upload};
 use crate::backend::Job;
-use crate::backend::cpu::{CpuIndex, scan};
+use crate::backend::cpu::{Center, CpuIndex, scan};
 use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
@@ -52,11 +52,25 @@ pub(super) struct Resident {
     pub(super) scale: Scale,
     pub(super) points: u32,
     pub(super) rows: u32,
-    pub(super) halo: bool,
-    pub(super) staging: Buffer,
+    halo: bool,
+    /// Rows are queries that are no points of the cloud.
+    pub(super) foreign: bool,
+    staging: Buffer,
     pub(super) positions: Buffer,
+    /// Row of each point, or place of each foreign query.
     pub(super) row_of: Buffer,
-    pub(super) colors: Option<Buffer>,
+    pub(super) attributes: Option<Buffer>,
+}
+
+impl Resident {
+    /// Invocations of a search: every point of the chunk, or every foreign query.
+    pub(super) fn queries(&self) -> u32 {
+        if self.foreign { self.rows } else { self.points }
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        Subject::of(self.foreign, self.halo)
+    }
 }
 
 /// A chunk's points in cell order, and where the cells begin.
@@ -97,7 +111,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
         let core = plan.core(chunk);
-        let resident = self.upload(&loaded, core, kernel.color, report)?;
+        let resident = self.upload(&loaded, core, kernel.attribute_words(), report)?;
         let scales = self.scales.len() as u32;
         let all = u64::from(resident.rows) * u64::from(scales);
         let records = self.storage(all * u64::from(kernel.needs.record_words()) * 4, "records")?;
@@ -105,16 +119,22 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let used = columns.requested() + COUNTERS;
         let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
         let search = rule
-            .filter(|_| !chunk.crowd)
-            .and_then(|rule| Search::first(rule, resident.halo, Output::Records(kernel.needs, scales)));
+            .filter(|_| !chunk.crowd && loaded.members.len() > 0)
+            .and_then(|rule| Search::first(rule, resident.subject(), Output::Records(kernel.needs, scales)));
 
         let mut recorder = self.recorder(&resident)?;
         self.record_upload(&mut recorder, &resident);
         let index = match search {
             Some(search) => {
                 let index = self.record_index(&mut recorder, &resident)?;
-                let step =
-                    self.search_step(&mut recorder, search, &resident, &index, &[&records], resident.points)?;
+                let step = self.search_step(
+                    &mut recorder,
+                    search,
+                    &resident,
+                    &index,
+                    &[&records],
+                    resident.queries(),
+                )?;
                 recorder.pass("search", &[step]);
                 recorder.copy(&index.queue, 0, &back, columns.requested(), COUNTERS);
                 Some(index)
@@ -125,8 +145,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
         };
         let evaluate = Kernel::Evaluate(kernel.clone());
-        let colors = resident.colors.as_ref().unwrap_or(&resident.row_of);
-        let step = recorder.step(&evaluate, &[&records, colors, &columns], all as u32, u32::MAX)?;
+        let attributes = resident.attributes.as_ref().unwrap_or(&resident.row_of);
+        let step = recorder.step(&evaluate, &[&records, attributes, &columns], all as u32, u32::MAX)?;
         recorder.pass("features", &[step]);
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -161,7 +181,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 report,
             )?;
         }
-        let step = recorder.step(&evaluate, &[&records, colors, &columns], all as u32, u32::MAX)?;
+        let step = recorder.step(&evaluate, &[&records, attributes, &columns], all as u32, u32::MAX)?;
         recorder.pass("features", &[step]);
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -185,9 +205,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let loaded = self.load(plan, chunk, report);
         // Lists are cut at a radius afterwards.
         let rule = Rule { limit: None, ..self.scales.rule };
-        let search = Search::first(rule, loaded.rows.is_some(), Output::Lists).filter(|_| !chunk.crowd);
+        let subject = Subject::of(self.job.is_foreign(), loaded.rows.is_some());
+        let search =
+            Search::first(rule, subject, Output::Lists).filter(|_| !chunk.crowd && loaded.members.len() > 0);
         let stragglers: Vec<u32> = if let Some(search) = search {
-            let resident = self.upload(&loaded, core, false, report)?;
+            let resident = self.upload(&loaded, core, 0, report)?;
             let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
             let used = lists.requested() + COUNTERS;
             let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
@@ -195,7 +217,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             self.record_upload(&mut recorder, &resident);
             let index = self.record_index(&mut recorder, &resident)?;
             let step =
-                self.search_step(&mut recorder, search, &resident, &index, &[&lists], resident.points)?;
+                self.search_step(&mut recorder, search, &resident, &index, &[&lists], resident.queries())?;
             recorder.pass("search", &[step]);
             recorder.copy(&index.queue, 0, &back, lists.requested(), COUNTERS);
             recorder.copy(&lists, 0, &back, 0, lists.requested());
@@ -218,10 +240,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
             stragglers
         } else {
-            (0..core.map_or(loaded.members.len(), <[u32]>::len) as u32).collect()
+            (0..core.map_or(self.job.asked().len(), <[u32]>::len) as u32).collect()
         };
         report.stragglers += stragglers.len();
-        let points: Vec<u32> = stragglers.iter().map(|&row| cloud_index(core, row)).collect();
+        let (points, places) = self.places(&stragglers, core);
         let mut put = |point: u32, row: &[(u64, u32)]| {
             let first = point as usize * k;
             for (j, &(dist_sq, neighbor)) in row.iter().enumerate() {
@@ -229,28 +251,28 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 out.dist_sq[first + j] = dist_sq;
             }
         };
-        let found = self.lists_on_cpu(&points, rule, report)?;
+        let found = self.lists_on_cpu(&places, rule, report)?;
         points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
         Ok(())
     }
 
-    /// Lists of single points' members.
+    /// Lists of the members around single places.
     pub(super) fn lists_on_cpu(
         &self,
-        points: &[u32],
+        places: &[[i32; 3]],
         rule: Rule,
         report: &mut Report,
     ) -> Result<Vec<Vec<(u64, u32)>>> {
         self.on_cpu(report, || {
-            if scan::pays(points.len()) {
-                return Ok(scan::neighbors(self.job.lattice, points, rule));
+            if scan::pays(places.len()) {
+                return Ok(scan::neighbors(self.job.lattice, places, rule));
             }
-            Ok(self.cpu_index()?.lists_of(points, rule))
+            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule))
         })
     }
 
     pub(super) fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
-        let load = || plan.load(self.job.lattice, chunk, self.scales.rule);
+        let load = || plan.load_for(self.job, self.scales.rule, chunk);
         report.time("plan", || self.workers.install(load))
     }
 
@@ -290,28 +312,36 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         &self,
         loaded: &Loaded,
         core: Option<&[u32]>,
-        with_color: bool,
+        attribute_words: u32,
         report: &mut Report,
     ) -> Result<Resident> {
         let points = loaded.members.len();
-        let rows = core.map_or(points, <[u32]>::len);
+        let queries = self.job.queries;
+        let rows = core.map_or(self.job.asked().len(), <[u32]>::len);
         let sizes = [
             points as u64 * 12,
-            if loaded.rows.is_some() { points as u64 * 4 } else { 0 },
-            if with_color { rows as u64 * 8 } else { 0 },
+            match (queries, &loaded.rows) {
+                (Some(_), _) => rows as u64 * 12,
+                (None, Some(_)) => points as u64 * 4,
+                (None, None) => 0,
+            },
+            rows as u64 * u64::from(attribute_words) * 4,
         ];
         let bytes = sizes.iter().sum();
         let staging = self.context.pool.acquire(bytes, UPLOAD, "staging")?;
         let start = Instant::now();
         readback::write(&self.context.device, &staging, bytes, "packing", |view| {
             let (positions, rest) = view.split_at(sizes[0] as usize);
-            let (mut row_of, colors) = rest.split_at(sizes[1] as usize);
+            let (mut row_of, attributes) = rest.split_at(sizes[1] as usize);
             upload::positions(self.workers, self.job.lattice, loaded, positions);
-            if let Some(rows) = &loaded.rows {
+            if let Some(queries) = queries {
+                upload::queries(self.workers, queries, loaded, core, row_of);
+            } else if let Some(rows) = &loaded.rows {
                 row_of.copy_from_slice(bytemuck::cast_slice(rows));
             }
-            if with_color {
-                upload::colors(self.workers, &self.job.attributes, core, rows, colors);
+            if attribute_words > 0 {
+                let with_color = attribute_words as usize > self.job.attributes.given.len();
+                upload::attributes(self.workers, &self.job.attributes, with_color, core, rows, attributes);
             }
         })?;
         report.add("pack", start.elapsed());
@@ -323,7 +353,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 quantum: self.job.lattice.frame.quantum() as f32,
                 rgb: share(attributes.rgb_full),
                 nir: share(attributes.nir_full),
-                pad0: 0,
+                own: u32::from(queries.is_none()),
                 rows: rows as u32,
                 stride: (rows * self.scales.len()) as u32,
                 pad1: 0,
@@ -333,23 +363,27 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             points: points as u32,
             rows: rows as u32,
             halo: loaded.rows.is_some(),
+            foreign: queries.is_some(),
             positions: self.storage(sizes[0], "positions")?,
             row_of: self.storage(sizes[1], "rows")?,
-            colors: with_color.then(|| self.storage(sizes[2], "colours")).transpose()?,
+            attributes: (attribute_words > 0).then(|| self.storage(sizes[2], "attributes")).transpose()?,
             staging,
         })
     }
 
     pub(super) fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
-        let (points, rows) = (u64::from(resident.points) * 12, u64::from(resident.points) * 4);
-        recorder.copy(&resident.staging, 0, &resident.positions, 0, points);
+        let points = u64::from(resident.points) * 12;
+        let rows = resident.row_of.requested();
+        if points > 0 {
+            recorder.copy(&resident.staging, 0, &resident.positions, 0, points);
+        }
         let mut offset = points;
-        if resident.halo {
+        if resident.halo || resident.foreign {
             recorder.copy(&resident.staging, offset, &resident.row_of, 0, rows);
             offset += rows;
         }
-        if let Some(colors) = &resident.colors {
-            recorder.copy(&resident.staging, offset, colors, 0, u64::from(resident.rows) * 8);
+        if let Some(attributes) = &resident.attributes {
+            recorder.copy(&resident.staging, offset, attributes, 0, attributes.requested());
         }
     }
 
@@ -365,7 +399,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let cell_starts = self.storage(cells * 4, "cell starts")?;
         let places = self.storage(n * 8, "places")?;
         let sorted = self.storage(n * 16, "sorted points")?;
-        let queue = self.storage(COUNTERS + n * 8, "queue")?;
+        let queue = self.storage(COUNTERS + u64::from(resident.queries()) * 8, "queue")?;
         recorder.clear(&cube_counts, cubes * 4);
         recorder.clear(&cell_starts, cells * 4);
         recorder.clear(&queue, COUNTERS);
@@ -446,7 +480,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         wide: u32,
         report: &mut Report,
     ) -> Result<Vec<u32>> {
-        let list = u64::from(resident.points) * 4;
+        let list = u64::from(resident.queries()) * 4;
         let used = COUNTERS + list;
         let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "queue readback")?;
         let mut recorder = self.recorder(resident)?;
@@ -479,15 +513,18 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         records: &Buffer,
         report: &mut Report,
     ) -> Result<Vec<Buffer>> {
-        let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
+        let (points, places) = self.places(rows, core);
         let scales = self.scales;
         let words = needs.record_words();
         let mut made = Vec::with_capacity(rows.len() * scales.len() * words as usize);
         if scan::pays(points.len()) {
-            let found = self.on_cpu(report, || Ok(scan::moments(self.job.lattice, &points, scales)))?;
+            let found = self.on_cpu(report, || {
+                Ok(scan::moments(self.job.lattice, &places, self.job.is_foreign(), scales))
+            })?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
-            let found = self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&points, scales)))?;
+            let found =
+                self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&self.centers(&places)?, scales)))?;
             let rows = (0..points.len()).flat_map(|at| found.row(at));
             rows.for_each(|moments| layout::push_record(moments, needs, &mut made));
         }
@@ -503,6 +540,19 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             recorder.step(&kernel, &[&targets, &made_on_device, records], made.len() as u32, u32::MAX)?;
         recorder.pass("stragglers", &[step]);
         Ok(vec![targets, made_on_device])
+    }
+
+    /// Indices and places of what some rows ask about.
+    pub(super) fn places(&self, rows: &[u32], core: Option<&[u32]>) -> (Vec<u32>, Vec<[i32; 3]>) {
+        let points: Vec<u32> = rows.iter().map(|&row| cloud_index(core, row)).collect();
+        let places = points.iter().map(|&i| self.job.asked().points[i as usize]).collect();
+        (points, places)
+    }
+
+    /// What the CPU's index searches around for these places.
+    fn centers(&self, places: &[[i32; 3]]) -> Result<Vec<Center>> {
+        let (index, foreign) = (self.cpu_index()?, self.job.is_foreign());
+        Ok(places.par_iter().with_min_len(1 << 10).map(|&place| index.center(place, foreign)).collect())
     }
 
     /// Does stragglers' work on the host.

@@ -4,6 +4,7 @@ use super::MAX_KERNEL_K;
 use super::layout::{Grid, RECORD_WORDS, Scale};
 use super::payload::Payload;
 use super::shader::{self, Text};
+use crate::extras::{self, Extra};
 use crate::features::{Feature, FeatureSet, Input, LEAST_REACH, Members, RIDGE};
 use crate::neighborhood::Rule;
 use crate::scales::Ends;
@@ -43,9 +44,29 @@ pub(crate) struct Search {
     pub(crate) wide: bool,
     /// Takes the queries that an earlier kernel left, instead of all points.
     pub(crate) queued: bool,
-    /// Some loaded points are halo and have no row.
-    pub(crate) halo: bool,
+    pub(crate) subject: Subject,
     pub(crate) output: Output,
+}
+
+/// What is searched around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Subject {
+    /// Every loaded point.
+    Points,
+    /// Loaded points that have a row: the others are halo.
+    Core,
+    /// Places that are no points of the cloud, one a row.
+    Foreign,
+}
+
+impl Subject {
+    pub(crate) fn of(foreign: bool, halo: bool) -> Self {
+        match (foreign, halo) {
+            (true, _) => Self::Foreign,
+            (_, true) => Self::Core,
+            _ => Self::Points,
+        }
+    }
 }
 
 /// Which points are members.
@@ -75,6 +96,8 @@ pub(crate) enum Output {
 /// A variant of the kernel that turns sorted lists into records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Walk {
+    /// Queries are no points of the cloud.
+    pub(crate) foreign: bool,
     pub(crate) needs: Needs,
     pub(crate) ends: WalkEnds,
 }
@@ -102,7 +125,7 @@ impl WalkEnds {
 pub(crate) struct Needs {
     pub(crate) distance_sum: bool,
     pub(crate) plane: bool,
-    /// Sizes of the bounding box along x and y.
+    /// Sizes of the bounding box.
     pub(crate) extent: bool,
 }
 
@@ -110,7 +133,10 @@ impl Needs {
     pub(crate) fn of(set: &FeatureSet) -> Self {
         use Feature as F;
         let distance_sum = |f| matches!(f, F::MeanDistance | F::StdDistance | F::OutlierScore);
-        let extent = |f| matches!(f, F::ExtentX | F::ExtentY | F::NeighborhoodExtent | F::HeightExtentRatio);
+        let extent = |f| {
+            let z_alone = matches!(f, F::ExtentZ | F::VerticalRange);
+            z_alone || matches!(f, F::ExtentX | F::ExtentY | F::NeighborhoodExtent | F::HeightExtentRatio)
+        };
         Self {
             distance_sum: set.iter().any(distance_sum),
             plane: set.needs_plane(),
@@ -119,7 +145,7 @@ impl Needs {
     }
 
     pub(crate) fn record_words(self) -> u32 {
-        RECORD_WORDS + 6 * u32::from(self.plane) + 2 * u32::from(self.extent)
+        RECORD_WORDS + 6 * u32::from(self.plane) + 3 * u32::from(self.extent)
     }
 }
 
@@ -129,14 +155,30 @@ pub(crate) struct Evaluate {
     pub(crate) features: Vec<Feature>,
     pub(crate) needs: Needs,
     pub(crate) color: bool,
+    /// In their order, as they stand behind the colours.
+    pub(crate) extras: Vec<Extra>,
     /// What is needed of every single member.
     pub(crate) members: Members,
 }
 
 impl Evaluate {
     pub(crate) fn of(set: &FeatureSet) -> Self {
-        let color = set.needs(Input::Rgb) || set.needs(Input::Nir);
-        Self { features: set.iter().collect(), needs: Needs::of(set), color, members: set.members() }
+        // Members bring their own colours.
+        let own = |f: &Feature| !Members::of_feature(*f).has(Members::CHANNELS);
+        let lit = |f: Feature| f.row().inputs.iter().any(|input| matches!(input, Input::Rgb | Input::Nir));
+        let color = set.iter().filter(own).any(lit);
+        Self {
+            features: set.iter().collect(),
+            needs: Needs::of(set),
+            color,
+            extras: extras::needed(set),
+            members: set.members(),
+        }
+    }
+
+    /// Words that a row's attributes take.
+    pub(crate) fn attribute_words(&self) -> u32 {
+        2 * u32::from(self.color) + self.extras.len() as u32
     }
 }
 
@@ -238,7 +280,7 @@ impl Kernel {
 
 impl Search {
     /// The kernel that all queries go through first; `None` if no kernel can serve them.
-    pub(crate) fn first(rule: Rule, halo: bool, output: Output) -> Option<Self> {
+    pub(crate) fn first(rule: Rule, subject: Subject, output: Output) -> Option<Self> {
         // Beyond this the kernels' distances end; nearest neighbours that they find lie within anyway.
         let limit = rule.limit.filter(|limit| *limit < u64::from(u32::MAX) - 1);
         let (k, reach, wide) = match (rule.cuts, limit) {
@@ -248,7 +290,7 @@ impl Search {
             (false, None) => return None,
             (false, Some(limit)) => (1, Reach::Within, limit >= 1 << 24),
         };
-        Some(Self { k: k as u32, rule: reach, wide, queued: false, halo, output })
+        Some(Self { k: k as u32, rule: reach, wide, queued: false, subject, output })
     }
 
     /// The kernel for queries whose distances did not fit the first.
@@ -257,7 +299,8 @@ impl Search {
     }
 
     fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
-        text.when("QUEUED", self.queued).when("HALO", self.halo).list(self.k);
+        text.when("QUEUED", self.queued).when("HALO", self.subject == Subject::Core);
+        text.when("FOREIGN", self.subject == Subject::Foreign).list(self.k);
         text.when("WITHIN", self.rule == Reach::NearestWithin).when("BALL", self.rule == Reach::Within);
         text.add(shader::GRID).add(shader::EXACT);
         text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });
@@ -291,7 +334,7 @@ impl Walk {
         let scales = match self.ends {
             WalkEnds::Counts(n, _) | WalkEnds::Limits(n) => n,
         };
-        text.constant("SCALES", scales);
+        text.constant("SCALES", scales).when("FOREIGN", self.foreign);
         text.when("COUNTS", matches!(self.ends, WalkEnds::Counts(1.., _)));
         text.when("LIMITS", matches!(self.ends, WalkEnds::Limits(_)));
         text.when("OPTIMAL", matches!(self.ends, WalkEnds::Counts(_, true)));
@@ -310,6 +353,12 @@ impl Evaluate {
             format!("    columns[{column}u * scale.stride + record] = bitcast<u32>(feature_{name}(s));\n")
         });
         text.columns(columns.collect());
+        let first = 2 * usize::from(self.color);
+        let extras = self.extras.iter().enumerate().map(|(i, extra)| {
+            let (column, field) = (first + i, extra.field());
+            format!("    s.{field} = bitcast<f32>(attributes[{column}u * scale.rows + row]);\n")
+        });
+        text.extras(extras.collect());
         text.float("LEAST_REACH", LEAST_REACH as f32);
         text.add(shader::EIGEN).add(shader::FEATURES).add(shader::EVALUATE);
         if self.members.any() {

@@ -42,7 +42,7 @@ pub(crate) struct Scale {
     pub(crate) quantum: f32,
     pub(crate) rgb: f32,
     pub(crate) nir: f32,
-    pub(crate) pad0: u32,
+    pub(crate) own: u32,
     pub(crate) rows: u32,
     pub(crate) stride: u32,
     pub(crate) pad1: u32,
@@ -50,7 +50,7 @@ pub(crate) struct Scale {
     pub(crate) radii: [f32; MOST_ENDS],
 }
 
-/// Words of a record without optional parts. Six more hold the scatter without the query, then two the extents.
+/// Words of a record without optional parts. Six more hold the scatter without the query, then three the extents.
 pub(crate) const RECORD_WORDS: u32 = 16;
 
 /// Appends the record that record.wgsl would have written: integer to f32 conversions round to nearest, ties to even,
@@ -67,6 +67,6 @@ pub(crate) fn push_record(m: &Moments, needs: Needs, out: &mut Vec<u32>) {
         out.extend(m.scatter_of_rest().map(|v| (v as f32).to_bits()));
     }
     if needs.extent {
-        out.extend(m.extent_xy.map(|v| (v as f32).to_bits()));
+        out.extend(m.extent.map(|v| (v as f32).to_bits()));
     }
 }

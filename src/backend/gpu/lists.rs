@@ -105,11 +105,16 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
         let core = plan.core(chunk);
-        let color = matches!(&purpose, Use::Columns { kernel, .. } if kernel.color);
-        let resident = self.upload(&loaded, core, color, report)?;
+        let attribute_words = match &purpose {
+            Use::Columns { kernel, .. } => kernel.attribute_words(),
+            Use::Last { .. } | Use::Lists { .. } => 0,
+        };
+        let resident = self.upload(&loaded, core, attribute_words, report)?;
         let mut found = self.find_lists(chunk, &resident, report)?;
         let results = self.results(&purpose, &resident)?;
-        let queries = self.words("queries", &queries(&loaded, resident.rows))?;
+        let queries = self.words("queries", &queries(&loaded, &resident))?;
+        let with_queries = self.positions_with_queries(&loaded, core)?;
+        let positions = with_queries.as_ref().unwrap_or(&resident.positions);
         let payload =
             self.payload(&purpose, loaded.members.len(), |local| loaded.members.cloud_index(local))?;
 
@@ -119,7 +124,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let starts_on_device = self.words("list starts", &starts)?;
             let filled = match (&found.lists, &found.index) {
                 (None, Some(index)) => {
-                    let buffers = [&starts_on_device, &queries];
+                    let buffers = [positions, &starts_on_device, &queries];
                     Some(self.fill(index, &resident, buffers, which.clone(), entries, report)?)
                 }
                 _ => None,
@@ -130,7 +135,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 continue;
             }
             let set = ListSet {
-                positions: &resident.positions,
+                positions,
                 lists,
                 starts: &starts_on_device,
                 queries: &queries,
@@ -167,15 +172,15 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 self.read_all(&results.output, &resident, report, |bytes| {
                     take_last(bytes, &loaded, core, &strangers, out);
                 })?;
-                let points = cloud_indices(core, &found.left);
-                let last =
-                    self.on_cpu(report, || Ok(last_members_of(self.cpu_index()?, self.scales, &points)))?;
+                let (points, _) = self.places(&found.left, core);
+                let work = || Ok(last_members_of(self.cpu_index()?, self.job, self.scales, &points));
+                let last = self.on_cpu(report, work)?;
                 points.iter().zip(last).for_each(|(&point, last)| out[point as usize] = last);
                 Ok(())
             }
             Use::Lists { out } => {
-                let points = cloud_indices(core, &found.left);
-                let lists = self.lists_on_cpu(&points, self.scales.rule, report)?;
+                let (points, places) = self.places(&found.left, core);
+                let lists = self.lists_on_cpu(&places, self.scales.rule, report)?;
                 for (point, list) in points.into_iter().zip(lists) {
                     out[point as usize] = list.into_iter().map(|member| member.1).collect();
                 }
@@ -194,7 +199,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             true => (Rule { limit: None, ..rule }, Output::Lists, rows * rule.k as u64 * 8),
             false => (rule, Output::Counts, rows * 4),
         };
-        let search = Search::first(rule, resident.halo, output).filter(|_| !chunk.crowd);
+        let search =
+            Search::first(rule, resident.subject(), output).filter(|_| !chunk.crowd && resident.points > 0);
         let mut recorder = self.recorder(resident)?;
         self.record_upload(&mut recorder, resident);
         let Some(search) = search else {
@@ -210,7 +216,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         let out = self.storage(bytes, "neighbour lists")?;
         let index = self.record_index(&mut recorder, resident)?;
-        let step = self.search_step(&mut recorder, search, resident, &index, &[&out], resident.points)?;
+        let step = self.search_step(&mut recorder, search, resident, &index, &[&out], resident.queries())?;
         recorder.pass("search", &[step]);
         let counts = if by_number { 0 } else { bytes };
         let used = counts + COUNTERS;
@@ -253,6 +259,20 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         })
     }
 
+    /// Local coordinates of the points, then of the queries, if those are no points of the cloud.
+    fn positions_with_queries(&self, loaded: &Loaded, core: Option<&[u32]>) -> Result<Option<Buffer>> {
+        let Some(queries) = self.job.queries else { return Ok(None) };
+        let points =
+            (0..loaded.members.len()).map(|local| self.job.lattice.points[loaded.members.cloud_index(local)]);
+        let rows = core.map_or(queries.len(), <[u32]>::len) as u32;
+        let asked = (0..rows).map(|row| queries.points[cloud_index(core, row) as usize]);
+        let local = |p: [i32; 3]| -> [f32; 3] {
+            std::array::from_fn(|a| (i64::from(p[a]) - i64::from(loaded.min[a])) as f32)
+        };
+        let positions: Vec<_> = points.chain(asked).map(local).collect();
+        self.words("list positions", &positions).map(Some)
+    }
+
     /// A buffer that holds these.
     fn words<T: bytemuck::NoUninit>(&self, what: &'static str, values: &[T]) -> Result<Buffer> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
@@ -281,17 +301,18 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         &self,
         index: &Index,
         resident: &Resident,
-        [starts, queries]: [&Buffer; 2],
+        [positions, starts, queries]: [&Buffer; 3],
         which: Range<u32>,
         entries: u32,
         report: &mut Report,
     ) -> Result<Buffer> {
         let lists = self.storage(u64::from(entries) * 4, "neighbour lists")?;
         let mut recorder = self.recorder(resident)?;
-        if let Some(search) = Search::first(self.scales.rule, resident.halo, Output::Fill) {
+        if let Some(search) = Search::first(self.scales.rule, resident.subject(), Output::Fill) {
             let output = [&lists, starts];
-            let fill = self.search_step(&mut recorder, search, resident, index, &output, resident.points)?;
-            let buffers = [&resident.positions, starts, queries, &lists];
+            let fill =
+                self.search_step(&mut recorder, search, resident, index, &output, resident.queries())?;
+            let buffers = [positions, starts, queries, &lists];
             let sort = recorder.step_over(&Kernel::Sort, &buffers, which, self.most_queries())?;
             recorder.pass("lists", &[fill, sort]);
         }
@@ -321,14 +342,15 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let needs = purpose.needs();
         let most = self.most_queries();
         let mut recorder = self.recorder(resident)?;
-        let walk = Kernel::Walk(Walk { needs, ends: WalkEnds::of(&self.scales.ends) });
+        let walk =
+            Kernel::Walk(Walk { foreign: resident.foreign, needs, ends: WalkEnds::of(&self.scales.ends) });
         let buffers = [positions, lists, starts, queries, records];
         let step = recorder.step_over(&walk, &buffers, set.which.clone(), most)?;
         recorder.pass("walk", &[step]);
         match purpose {
             Use::Columns { kernel, .. } => {
-                let colors = resident.colors.as_ref().unwrap_or(&resident.row_of);
-                let mut buffers = vec![records, colors, output];
+                let attributes = resident.attributes.as_ref().unwrap_or(&resident.row_of);
+                let mut buffers = vec![records, attributes, output];
                 let with_members = kernel.members.any();
                 if with_members {
                     buffers.extend([lists, starts, queries, positions, payload]);
@@ -365,11 +387,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         core: Option<&[u32]>,
         report: &mut Report,
     ) -> Result<(Vec<(u32, Vec<(u64, u32)>)>, Vec<u32>)> {
-        let points = cloud_indices(core, rows);
+        let (_, places) = self.places(rows, core);
         let rule = self.scales.rule;
         let limits = matches!(self.scales.ends, Ends::Limits(_));
         let rule = if limits { rule } else { Rule { limit: None, ..rule } };
-        let lists = self.lists_on_cpu(&points, rule, report)?;
+        let lists = self.lists_on_cpu(&places, rule, report)?;
         let (mut own, mut left) = (Vec::new(), Vec::new());
         for (&row, list) in rows.iter().zip(lists) {
             let farthest = list.last().map_or(0, |member| member.0);
@@ -397,13 +419,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let (mut lists, mut starts, mut queries) = (Vec::new(), vec![0], Vec::new());
         for (row, list) in own {
             let query = cloud_index(core, *row);
-            let center = points[query as usize];
+            let center = self.job.asked().points[query as usize];
             let at = cloud_of.len() as u32;
             queries.push([at, *row]);
             positions.extend([0.0; 3]);
             cloud_of.push(query);
             for &(_, member) in list {
-                if member == query {
+                if member == query && !resident.foreign {
                     lists.push(at);
                     continue;
                 }
@@ -485,7 +507,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         if rows.is_empty() {
             return Ok(());
         }
-        let points = cloud_indices(core, rows);
+        let (points, _) = self.places(rows, core);
         let work = || Ok(columns_of(self.cpu_index()?, self.job, set, self.scales, known, &points));
         let values: Vec<Value> = self.on_cpu(report, work)?;
         for (scale, point, column, bits) in values {
@@ -499,15 +521,14 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 }
 
-fn cloud_indices(core: Option<&[u32]>, rows: &[u32]) -> Vec<u32> {
-    rows.iter().map(|&row| cloud_index(core, row)).collect()
-}
-
-/// Each row's own index among the loaded points, and the row.
-fn queries(loaded: &Loaded, rows: u32) -> Vec<[u32; 2]> {
+/// The own position of what each row asks about, and the row. Foreign queries stand behind the points.
+fn queries(loaded: &Loaded, resident: &Resident) -> Vec<[u32; 2]> {
+    let first = if resident.foreign { resident.points } else { 0 };
     match &loaded.rows {
-        None => (0..rows).map(|row| [row, row]).collect(),
-        Some(of) => (0..).zip(of).filter(|(_, row)| **row != NO_ROW).map(|(at, &row)| [at, row]).collect(),
+        Some(of) if !resident.foreign => {
+            (0..).zip(of).filter(|(_, row)| **row != NO_ROW).map(|(at, &row)| [at, row]).collect()
+        }
+        _ => (0..resident.rows).map(|row| [first + row, row]).collect(),
     }
 }
 
@@ -525,7 +546,8 @@ fn windows(found: &Found, rows: u32) -> Vec<Range<u32>> {
         }
         entries += u64::from(length);
     }
-    if entries > 0 {
+    // Rows without members have records too.
+    if !found.lengths.is_empty() {
         out.push(first..rows);
     }
     out

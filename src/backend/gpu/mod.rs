@@ -30,7 +30,7 @@ use super::{Job, Known, Strategy};
 use crate::cloud::dist_sq;
 use crate::columns::RawColumns;
 use crate::error::{Error, Result};
-use crate::features::{FeatureSet, Input};
+use crate::features::FeatureSet;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::Plan;
 use crate::report::Report;
@@ -148,7 +148,7 @@ impl Gpu {
             let mut core = self.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();
-                let cut = || Plan::new(job.lattice, scales.rule, capacity, core);
+                let cut = || Plan::of(job, scales.rule, capacity, core);
                 let plan = attempt.time("plan", || self.workers.install(cut));
                 attempt.chunks = plan.chunks().len();
                 let index = OnceLock::new();
@@ -196,7 +196,7 @@ impl Strategy for Gpu {
         }
         let kernel = kernel::Evaluate::of(set);
         let columns = scales.len() * (set.len() + 1).max(kernel.needs.record_words() as usize);
-        let payload = Payload::of(kernel.members).words() as usize;
+        let payload = Payload::of(kernel.members).words().max(kernel.attribute_words()) as usize;
         let widest = 4 * columns.max(list_words(scales)).max(payload).max(4) as u64;
         self.run(job, scales, widest, report, |runner, plan, report| {
             let mut out = empty_columns(job, set, scales);
@@ -209,7 +209,7 @@ impl Strategy for Gpu {
     }
 
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
-        let mut out = vec![(u64::MAX, u32::MAX); job.lattice.len()];
+        let mut out = vec![(u64::MAX, u32::MAX); job.asked().len()];
         if matches!(scales.ends, Ends::Limits(_)) {
             return Ok(out);
         }
@@ -228,8 +228,7 @@ impl Strategy for Gpu {
     }
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
-        let n = job.lattice.len();
-        let scales = Scales::one(job.neighborhood, n, &job.lattice.frame);
+        let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
         match scales.ends {
             Ends::Limits(_) => self.within_radius(job, &scales, report),
             Ends::Counts(_, None) => self.nearest(job, &scales, report),
@@ -251,10 +250,11 @@ impl Gpu {
         report: &mut Report,
     ) -> Result<Vec<RawColumns>> {
         let kernel = kernel::Evaluate::of(set);
-        let rule = set.needs(Input::Xyz).then_some(scales.rule);
+        let rule = set.needs_neighbors().then_some(scales.rule);
         report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
         // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
-        let widest = scales.len() as u64 * (set.len() as u64 + 1).max(kernel.needs.record_words().into()) * 4;
+        let columns = (set.len() as u64 + 1).max(kernel.needs.record_words().into());
+        let widest = (scales.len() as u64 * columns).max(kernel.attribute_words().into()) * 4;
         self.run(job, scales, widest, report, |runner, plan, report| {
             let mut out = empty_columns(job, set, scales);
             for chunk in plan.chunks() {
@@ -266,7 +266,7 @@ impl Gpu {
 
     /// Lists that a number cuts.
     fn nearest(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Neighbors> {
-        let n = job.lattice.len();
+        let n = job.asked().len();
         let Rule { k, limit, .. } = scales.rule;
         report.fallback = beyond_kernels(scales.rule).or(report.fallback.take());
         let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
@@ -289,7 +289,7 @@ impl Gpu {
     /// Lists that a radius ends.
     fn within_radius(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Neighbors> {
         let lists = self.run(job, scales, 16, report, |runner, plan, report| {
-            let mut out = vec![Vec::new(); job.lattice.len()];
+            let mut out = vec![Vec::new(); job.asked().len()];
             for chunk in plan.chunks() {
                 runner.with_lists(plan, chunk, Use::Lists { out: &mut out }, report)?;
             }
@@ -304,7 +304,7 @@ impl Gpu {
         let distances = |(query, list): (&[i32; 3], &Vec<u32>)| {
             list.iter().map(|&member| dist_sq(*query, points[member as usize])).collect::<Vec<_>>()
         };
-        let dist_sq = points.par_iter().zip(&lists).flat_map_iter(distances).collect();
+        let dist_sq = job.asked().points.par_iter().zip(&lists).flat_map_iter(distances).collect();
         Ok(Neighbors { offsets, indices: lists.concat(), dist_sq })
     }
 }
@@ -318,7 +318,7 @@ fn list_words(scales: &Scales) -> usize {
 }
 
 fn empty_columns(job: &Job<'_>, set: &FeatureSet, scales: &Scales) -> Vec<RawColumns> {
-    let n = job.lattice.len();
+    let n = job.asked().len();
     let one = || RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
     (0..scales.len()).map(|_| one()).collect()
 }

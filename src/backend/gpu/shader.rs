@@ -60,6 +60,7 @@ pub(crate) struct Text {
     defined: Vec<&'static str>,
     k: u32,
     columns: String,
+    extras: String,
 }
 
 impl Text {
@@ -70,6 +71,7 @@ impl Text {
             defined: Vec::new(),
             k: 1,
             columns: String::new(),
+            extras: String::new(),
         };
         text.constant("WORKGROUP", workgroup)
             .constant("SCAN_ITEMS", SCAN_ITEMS)
@@ -87,6 +89,8 @@ impl Text {
             .constant("FLAG_UNDER_SIX", Flags::UNDER_SIX.0)
             .constant("FLAG_DARK_AROUND", Flags::DARK_AROUND.0)
             .constant("FLAG_ALONE", Flags::ALONE.0)
+            .constant("FLAG_NO_RADIUS", Flags::NO_RADIUS.0)
+            .constant("FLAG_EMPTY", Flags::EMPTY.0)
             .float("REACH_FACTOR", REACH_FACTOR);
         text.add(PRELUDE);
         text
@@ -120,6 +124,12 @@ impl Text {
     /// Statements that write the columns.
     pub(crate) fn columns(&mut self, statements: String) -> &mut Self {
         self.columns = statements;
+        self
+    }
+
+    /// Statements that read the extras.
+    pub(crate) fn extras(&mut self, statements: String) -> &mut Self {
+        self.extras = statements;
         self
     }
 
@@ -162,6 +172,8 @@ impl Text {
                 i = end;
             } else if line.starts_with("#columns") {
                 out.push_str(&self.columns);
+            } else if line == "#extras" {
+                out.push_str(&self.extras);
             } else if let Some(list) = line.strip_prefix("#list_") {
                 self.write_list(list, out);
             } else {

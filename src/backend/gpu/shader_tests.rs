@@ -6,7 +6,9 @@ use naga::back::{hlsl, msl, spv, wgsl};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 
 use super::device::Device;
-use super::kernel::{Binding, Evaluate, Kernel, Needs, Output, Reach, Search, UNIFORMS, Walk, WalkEnds};
+use super::kernel::{
+    Binding, Evaluate, Kernel, Needs, Output, Reach, Search, Subject, UNIFORMS, Walk, WalkEnds,
+};
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
 use crate::features::{Feature, FeatureSet};
@@ -28,9 +30,10 @@ fn kernels() -> Vec<Kernel> {
     ];
     let both = [false, true];
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
-        for (wide, halo) in both.iter().flat_map(|w| both.map(|h| (*w, h))) {
+        let subjects = [Subject::Points, Subject::Core, Subject::Foreign];
+        for (wide, subject) in both.iter().flat_map(|w| subjects.map(|s| (*w, s))) {
             let search =
-                |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, halo, output });
+                |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, subject, output });
             kernels.push(search(Reach::Nearest, wide, Output::Lists));
             if k == 1 {
                 kernels.push(search(Reach::Within, false, Output::Counts));
@@ -48,7 +51,8 @@ fn kernels() -> Vec<Kernel> {
                     let counts = [(1, false), (3, false), (0, true), (3, true)];
                     let counts = counts.map(|(n, optimal)| WalkEnds::Counts(n, optimal));
                     let ends = counts.into_iter().chain([WalkEnds::Limits(1), WalkEnds::Limits(2)]);
-                    kernels.extend(ends.map(|ends| Kernel::Walk(Walk { needs, ends })));
+                    let foreign = subject == Subject::Foreign;
+                    kernels.extend(ends.map(|ends| Kernel::Walk(Walk { foreign, needs, ends })));
                 }
             }
         }
@@ -171,7 +175,7 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("quantum", offset_of!(Scale, quantum)),
                 ("rgb", offset_of!(Scale, rgb)),
                 ("nir", offset_of!(Scale, nir)),
-                ("_pad0", offset_of!(Scale, pad0)),
+                ("own", offset_of!(Scale, own)),
                 ("rows", offset_of!(Scale, rows)),
                 ("stride", offset_of!(Scale, stride)),
                 ("_pad1", offset_of!(Scale, pad1)),

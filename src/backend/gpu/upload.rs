@@ -1,4 +1,4 @@
-//! Packing one chunk into mapped staging memory: local coordinates, rows, colours.
+//! Packing one chunk into mapped staging memory: local coordinates, rows, attributes.
 
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -30,8 +30,45 @@ pub(crate) fn positions(
     }
 }
 
-/// Recorded channels of every core point: red and green, blue and near-infrared, 16 bits each.
-pub(crate) fn colors(
+/// Places of a chunk's foreign queries in the same coordinates. They lie within the loaded box, whose width is exact too.
+pub(crate) fn queries(
+    workers: &ThreadPool,
+    queries: &Lattice<'_>,
+    loaded: &Loaded,
+    core: Option<&[u32]>,
+    out: WriteOnly<'_, [u8]>,
+) {
+    let local = |i: usize| -> [f32; 3] {
+        let p = queries.points[core.map_or(i, |core| core[i] as usize)];
+        std::array::from_fn(|a| (i64::from(p[a]) - i64::from(loaded.min[a])) as f32)
+    };
+    let n = core.map_or(queries.len(), <[u32]>::len);
+    pack::<_, { 12 * TASK }>(workers, n, local, out);
+}
+
+/// Attributes of every core point: its recorded channels, then a column for each extra.
+pub(crate) fn attributes(
+    workers: &ThreadPool,
+    attributes: &PointAttributes<'_>,
+    with_color: bool,
+    core: Option<&[u32]>,
+    rows: usize,
+    out: WriteOnly<'_, [u8]>,
+) {
+    let (own, mut rest) = out.split_at(if with_color { 8 * rows } else { 0 });
+    if with_color {
+        colors(workers, attributes, core, rows, own);
+    }
+    for (_, values) in attributes.given {
+        let (own, more) = rest.split_at(4 * rows);
+        let at = |i: usize| values[core.map_or(i, |core| core[i] as usize)];
+        pack::<f32, { 4 * TASK }>(workers, rows, at, own);
+        rest = more;
+    }
+}
+
+/// Recorded channels: red and green, blue and near-infrared, 16 bits each.
+fn colors(
     workers: &ThreadPool,
     attributes: &PointAttributes<'_>,
     core: Option<&[u32]>,

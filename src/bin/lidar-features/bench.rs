@@ -41,6 +41,7 @@ const SEED: u64 = 1;
 pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
     let neighborhoods = args.request.neighborhoods()?;
+    args.request.options()?;
     interrupt::install();
     let progress = Progress::new();
     let start = Instant::now();
@@ -108,7 +109,7 @@ fn expected(
     ignored: Option<&[bool]>,
 ) -> Result<Option<Expected>, Failure> {
     let lattice = match source {
-        Source::Scene(scene) => &scene.lattice[..],
+        Source::Scene(scene, _) => &scene.lattice[..],
         Source::File(file) => match file.lattice() {
             Some((lattice, _)) => lattice,
             None => return Ok(None),
@@ -182,7 +183,8 @@ fn print(
 /// What is measured on.
 enum Source {
     File(LasCloud),
-    Scene(Scene),
+    /// With the classes of its points.
+    Scene(Scene, Vec<u8>),
 }
 
 impl Source {
@@ -204,15 +206,20 @@ impl Source {
                 }
                 progress.step(format!("making {points} points of {name}"));
                 let scene = synthetic::scene(name, points, SEED);
-                scene.map(Self::Scene).ok_or_else(|| Failure::Usage(format!("unknown scene {name:?}")))
+                scene.map(Self::scene).ok_or_else(|| Failure::Usage(format!("unknown scene {name:?}")))
             }
         }
+    }
+
+    fn scene(scene: Scene) -> Self {
+        let classes = scene.truth.iter().map(|truth| truth.class.las_code()).collect();
+        Self::Scene(scene, classes)
     }
 
     fn cloud(&self) -> PointCloud<'_> {
         match self {
             Self::File(file) => file.cloud(),
-            Self::Scene(scene) => scene.cloud(),
+            Self::Scene(scene, classes) => scene.cloud().with_classification(classes),
         }
     }
 
@@ -221,8 +228,8 @@ impl Source {
         let (classes, withheld) = request.ignored();
         match self {
             Self::File(file) => Ok(file.ignored(classes, withheld)),
-            Self::Scene(_) if classes.is_empty() && !withheld => Ok(None),
-            Self::Scene(_) => {
+            Self::Scene(..) if classes.is_empty() && !withheld => Ok(None),
+            Self::Scene(..) => {
                 Err(Failure::Usage("--ignore-classes and --skip-withheld need a file (--input)".to_owned()))
             }
         }

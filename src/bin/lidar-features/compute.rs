@@ -44,6 +44,7 @@ fn las_or_laz(text: &str) -> Result<PathBuf, String> {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
     let neighborhoods = args.request.neighborhoods()?;
+    args.request.options()?;
     interrupt::install();
     let write = WriteOptions::default().overwrite_columns(args.overwrite_columns).flags(args.flags);
     // Which columns there will be may depend on the cloud; the paths do not.

@@ -1,13 +1,18 @@
 //! What to compute and on what: the arguments that `compute` and `bench` share.
 
+use std::num::NonZeroU32;
+
 use clap::ValueEnum;
 use lidar_features::{
-    Backend, ColorDepth, Columns, Conventions, Engine, FeatureSet, Fill, Neighborhood, Options, Orientation,
-    PointCloud, Report, Unit,
+    Backend, ColorDepth, Columns, Conventions, Engine, FeatureSet, Fill, Ground, GroundMethod, Neighborhood,
+    Options, Orientation, PointCloud, Report, Unit,
 };
 
 use crate::failure::Failure;
 use crate::scope::Scope;
+
+/// Ground points below a point where their number is not given.
+const DEFAULT_HAG_NEIGHBORS: NonZeroU32 = NonZeroU32::new(8).unwrap();
 
 #[derive(clap::Args)]
 pub struct Request {
@@ -37,6 +42,21 @@ pub struct Request {
     /// Leaves out points that are flagged as deleted.
     #[arg(long)]
     skip_withheld: bool,
+    /// Classes of the ground, for heights above it.
+    #[arg(long, value_name = "C,D", value_delimiter = ',', default_values_t = [2])]
+    ground_classes: Vec<u8>,
+    /// How the ground's height is found between ground points.
+    #[arg(long, value_enum, value_name = "METHOD", default_value_t = HagChoice::Nearest)]
+    hag: HagChoice,
+    /// Nearest ground points that idw and plane take.
+    #[arg(long, value_name = "K", default_value_t = DEFAULT_HAG_NEIGHBORS)]
+    hag_neighbors: NonZeroU32,
+    /// Leaves heights undefined where no ground point is within this distance in x and y, in the cloud's unit.
+    #[arg(long, value_name = "D")]
+    hag_max_distance: Option<f64>,
+    /// Radius of count_radius and echo_ratio, in the cloud's unit [default: 2 metres].
+    #[arg(long, value_name = "R")]
+    count_radius: Option<f64>,
     /// Unit of the coordinates [default: what the file's reference system says, else m].
     #[arg(long, value_enum)]
     unit: Option<UnitChoice>,
@@ -73,6 +93,16 @@ enum FillChoice {
     Nan,
     #[value(name = "0")]
     Zero,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum HagChoice {
+    /// That of the nearest ground point.
+    Nearest,
+    /// Mean weighted with the inverse squared distance.
+    Idw,
+    /// Least-squares plane.
+    Plane,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -148,7 +178,7 @@ impl Request {
         if !self.available {
             return Ok(set);
         }
-        let (kept, left_out) = set.available(cloud);
+        let (kept, left_out) = set.available_with(cloud, &self.options()?);
         if !left_out.is_empty() {
             let list: Vec<_> = left_out.iter().map(|(f, input)| format!("{f} (needs {input})")).collect();
             eprintln!("left out: {}", list.join(", "));
@@ -182,13 +212,30 @@ impl Request {
         Ok(Conventions::named(&self.conventions)?)
     }
 
-    /// How to write what is computed.
+    /// What to compute with, and how to write it. Distances are checked before a device is opened.
     pub fn options(&self) -> Result<Options, Failure> {
-        let options = Options::default().fill(self.fill()).conventions(self.conventions()?);
+        for radius in [self.count_radius, self.hag_max_distance].into_iter().flatten() {
+            Neighborhood::radius(radius)?;
+        }
+        let options = Options::default().fill(self.fill()).ground(self.ground());
+        let mut options = options.conventions(self.conventions()?);
+        options.count_radius = self.count_radius;
         Ok(match self.viewpoint {
             Some(Viewpoint(at)) => options.orientation(Orientation::Viewpoint(at)),
             None => options,
         })
+    }
+
+    fn ground(&self) -> Ground {
+        let k = self.hag_neighbors;
+        let mut ground =
+            Ground::default().classes(self.ground_classes.iter().copied()).method(match self.hag {
+                HagChoice::Nearest => GroundMethod::Nearest,
+                HagChoice::Idw => GroundMethod::Idw { k },
+                HagChoice::Plane => GroundMethod::Plane { k },
+            });
+        ground.max_distance = self.hag_max_distance;
+        ground
     }
 
     pub fn fill(&self) -> Fill {

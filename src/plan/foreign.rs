@@ -1,0 +1,233 @@
+//! Chunks of queries that are no points of the cloud: cores are cut from the queries, and what is loaded for them from
+//! the cloud.
+
+use rayon::prelude::*;
+
+use super::{Chunk, Loaded, MAX_WIDTH, Members, Plan, cut, margin};
+use crate::cloud::Lattice;
+use crate::neighborhood::Rule;
+
+/// Cloud points of one leaf of the second cut: few enough that a box's border leaves cost little.
+const LEAF: usize = 1 << 14;
+
+/// The cloud in parts of its own, to be gathered by box.
+#[derive(Debug)]
+pub(super) struct Candidates {
+    /// Cloud indices, grouped by leaf.
+    order: Vec<u32>,
+    leaves: Vec<Chunk>,
+}
+
+type Bounds = ([i64; 3], [i64; 3]);
+
+impl Candidates {
+    fn new(cloud: &Lattice<'_>) -> Self {
+        let mut order: Vec<u32> = (0..cloud.len() as u32).collect();
+        let leaves = cut(cloud, &mut order, 0, LEAF);
+        Self { order, leaves }
+    }
+
+    fn touching(&self, (low, high): Bounds) -> impl ParallelIterator<Item = &Chunk> {
+        self.leaves.par_iter().filter(move |leaf| {
+            (0..3).all(|a| i64::from(leaf.min[a]) <= high[a] && i64::from(leaf.max[a]) >= low[a])
+        })
+    }
+
+    /// Points in a closed box.
+    fn count(&self, cloud: &Lattice<'_>, bounds: Bounds) -> usize {
+        let within = |leaf: &Chunk| {
+            let inside = |i: &&u32| is_inside(cloud, **i, bounds);
+            match (0..3)
+                .all(|a| i64::from(leaf.min[a]) >= bounds.0[a] && i64::from(leaf.max[a]) <= bounds.1[a])
+            {
+                true => leaf.end - leaf.start,
+                false => self.order[leaf.start..leaf.end].iter().filter(inside).count(),
+            }
+        };
+        self.touching(bounds).map(within).sum()
+    }
+
+    /// Cloud indices in a closed box, ascending.
+    fn inside(&self, cloud: &Lattice<'_>, bounds: Bounds) -> Vec<u32> {
+        let inside = |leaf: &Chunk| {
+            let own = &self.order[leaf.start..leaf.end];
+            own.iter().copied().filter(|&i| is_inside(cloud, i, bounds)).collect::<Vec<_>>()
+        };
+        let mut found: Vec<u32> = self.touching(bounds).flat_map_iter(inside).collect();
+        found.par_sort_unstable();
+        found
+    }
+}
+
+fn is_inside(cloud: &Lattice<'_>, i: u32, (low, high): Bounds) -> bool {
+    let p = cloud.points[i as usize];
+    (0..3).all(|a| (low[a]..=high[a]).contains(&i64::from(p[a])))
+}
+
+fn around(chunk: &Chunk, margin: i64) -> Bounds {
+    (
+        std::array::from_fn(|a| i64::from(chunk.min[a]) - margin),
+        std::array::from_fn(|a| i64::from(chunk.max[a]) + margin),
+    )
+}
+
+impl Plan {
+    /// Cuts queries so that no chunk has more than `capacity` of them, or loads more points of the cloud.
+    ///
+    /// `core` bounds the queries of a chunk where the caller asks for that.
+    pub(super) fn for_queries(
+        queries: &Lattice<'_>,
+        cloud: &Lattice<'_>,
+        capacity: usize,
+        core: Option<usize>,
+    ) -> Self {
+        let n = queries.len();
+        let width = |a: usize| {
+            let (low, high) = (queries.min[a].min(cloud.min[a]), queries.max[a].max(cloud.max[a]));
+            i64::from(high) - i64::from(low)
+        };
+        let most = core.unwrap_or(usize::MAX).min(capacity);
+        let whole = Chunk { start: 0, end: n, min: queries.min, max: queries.max, crowd: false, margin: 0 };
+        if n <= most && cloud.len() <= capacity && (0..3).all(|a| width(a) < MAX_WIDTH) {
+            return Self { order: Vec::new(), chunks: vec![whole], capacity, candidates: None };
+        }
+        let candidates = Candidates::new(cloud);
+        let mut order: Vec<u32> = (0..n as u32).collect();
+        let cores = cut(queries, &mut order, 0, most.min((capacity / 2).max(1)));
+        let mut chunks = Vec::new();
+        for core in cores {
+            refine(core, queries, cloud, &candidates, &mut order, capacity, most, &mut chunks);
+        }
+        Self { order, chunks, capacity, candidates: Some(candidates) }
+    }
+
+    /// Gathers the cloud's points around a chunk's queries.
+    pub(super) fn load_for_queries(&self, cloud: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> Loaded {
+        let Some(candidates) = &self.candidates else {
+            return Loaded::whole(cloud);
+        };
+        let reach = self.reach(candidates, cloud, chunk, rule);
+        let (low, high) = around(chunk, reach);
+        let members = if chunk.crowd { Vec::new() } else { candidates.inside(cloud, (low, high)) };
+        let (mut min, mut max) = (chunk.min, chunk.max);
+        for (at, i) in members.iter().enumerate() {
+            let p = cloud.points[*i as usize];
+            let first = at == 0;
+            min = std::array::from_fn(|a| if first { p[a] } else { min[a].min(p[a]) });
+            max = std::array::from_fn(|a| if first { p[a] } else { max[a].max(p[a]) });
+        }
+        Loaded {
+            members: Members::Some(members),
+            rows: None,
+            min,
+            max,
+            face_low: std::array::from_fn(|a| (low[a] > i64::from(cloud.min[a])).then_some(low[a])),
+            face_high: std::array::from_fn(|a| (high[a] < i64::from(cloud.max[a])).then_some(high[a])),
+        }
+    }
+
+    /// How far around a chunk's queries to load. Unlike cores, queries say nothing about the cloud's density, and may
+    /// lie far outside of it: the margin grows until enough is there. One that does not fit is narrowed, whose queries
+    /// then become stragglers.
+    fn reach(&self, candidates: &Candidates, cloud: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> i64 {
+        let most = MAX_WIDTH / 4 - 1;
+        let radius = rule.limit.map_or(most, |l| i64::try_from(l.isqrt() + 1).unwrap_or(most).min(most));
+        let count = |reach| candidates.count(cloud, around(chunk, reach));
+        let mut reach = radius;
+        if rule.cuts {
+            let held = Chunk { start: 0, end: count(0).max(1), ..chunk.clone() };
+            reach = margin(&held, rule);
+            let enough = rule.k.saturating_mul(2).min(cloud.len());
+            while reach < radius && count(reach) < enough {
+                reach = (2 * reach).min(radius);
+            }
+        }
+        while reach > 0 && count(reach) > self.capacity {
+            reach /= 2;
+        }
+        reach
+    }
+}
+
+/// Cuts a core on until the cloud's points within its box leave half of the room to the margin around it. What cannot
+/// be cut, queries at one place, is shared out; where the cloud has too many points there, the CPU answers.
+#[expect(clippy::too_many_arguments, reason = "recursion over one state")]
+fn refine(
+    core: Chunk,
+    queries: &Lattice<'_>,
+    cloud: &Lattice<'_>,
+    candidates: &Candidates,
+    order: &mut [u32],
+    capacity: usize,
+    most: usize,
+    out: &mut Vec<Chunk>,
+) {
+    let (n, is_place) = (core.end - core.start, core.min == core.max);
+    let crowd = candidates.count(cloud, around(&core, 0)) > (capacity / 2).max(1);
+    if is_place {
+        let starts = (core.start..core.end).step_by(most.max(1));
+        let piece = |start: usize| Chunk { start, end: (start + most).min(core.end), crowd, ..core.clone() };
+        out.extend(starts.map(piece));
+    } else if crowd {
+        for part in cut(queries, &mut order[core.start..core.end], core.start, n.div_ceil(2).min(n - 1)) {
+            refine(part, queries, cloud, candidates, order, capacity, most, out);
+        }
+    } else {
+        out.push(core);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Frame;
+
+    fn lattice(points: Vec<[i32; 3]>) -> Lattice<'static> {
+        Lattice::new(points.into(), Frame::new([0.0; 3], 0.01).unwrap()).unwrap()
+    }
+
+    fn scattered(n: i64, width: i64, seed: i64) -> Vec<[i32; 3]> {
+        let at = |i: i64, f: i64| ((i + seed) * f % 1_000_003 * 7919 % width) as i32;
+        (0..n).map(|i| [at(i, 7), at(i, 104_729), at(i, 31) / 10]).collect()
+    }
+
+    #[test]
+    fn every_query_is_core_once_and_what_surrounds_it_is_loaded() {
+        let cloud = lattice(scattered(6000, 4000, 0));
+        let mut places = scattered(900, 9000, 5);
+        places.extend([[77, 77, 77]; 400]);
+        places.push([-1_000_000, 3, 3]);
+        let queries = lattice(places);
+        let rule = Rule { k: 10, cuts: true, limit: None, radius: None };
+        let plan = Plan::for_queries(&queries, &cloud, 700, Some(150));
+        let mut seen = vec![0; queries.len()];
+        for chunk in plan.chunks() {
+            let loaded = plan.load_for_queries(&cloud, chunk, rule);
+            assert!(loaded.members.len() <= 700 && !chunk.crowd);
+            let core = plan.core(chunk).unwrap();
+            assert!(core.len() <= 150 && core.is_sorted());
+            let inside = |p: &[i32; 3]| {
+                (0..3).all(|a| {
+                    loaded.face_low[a].is_none_or(|f| i64::from(p[a]) >= f)
+                        && loaded.face_high[a].is_none_or(|f| i64::from(p[a]) <= f)
+                })
+            };
+            assert_eq!(cloud.points.iter().filter(|p| inside(p)).count(), loaded.members.len());
+            for &i in core {
+                seen[i as usize] += 1;
+                assert!(inside(&queries.points[i as usize]));
+            }
+        }
+        assert!(seen.iter().all(|&times| times == 1));
+    }
+
+    #[test]
+    fn queries_in_a_crowd_are_left_to_the_cpu() {
+        let mut points = vec![[7; 3]; 3000];
+        points.extend(scattered(500, 100, 0));
+        let plan = Plan::for_queries(&lattice(vec![[7; 3], [90, 90, 9]]), &lattice(points), 1000, None);
+        let crowds: Vec<_> = plan.chunks().iter().map(|c| (c.min, c.crowd)).collect();
+        assert_eq!(crowds.len(), 2);
+        assert!(crowds.contains(&([7; 3], true)) && crowds.contains(&([90, 90, 9], false)));
+    }
+}

@@ -130,7 +130,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 break;
             }
             let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
-            reach = min(reach * clamp(1.2 * wanted, 1.5, 4.0), REACH_LIMIT);
+            #if FOREIGN
+            // Beside a surface nothing is seen for long, then thousands of points at once.
+            let most = select(4.0, 1.6, seen == 0u);
+            #else
+            let most = 4.0;
+            #end
+            reach = min(reach * clamp(1.2 * wanted, 1.5, most), REACH_LIMIT);
             #if WITHIN
             reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);
             #end

@@ -145,6 +145,23 @@ impl Engine {
     /// Both clouds are put on one lattice: coordinates get the frame that they would have as one cloud, a lattice keeps its
     /// own where the other's coordinates lie on it.
     ///
+    /// ```
+    /// use lidar_features::{Backend, Engine, Feature, FeatureSet, Ground, Neighborhood, Options, PointCloud};
+    ///
+    /// // Level ground at 10 m, and a roof above some of it.
+    /// let points: Vec<[f64; 3]> = (0..200).map(|i| [f64::from(i % 20), f64::from(i / 20 % 5), if i < 100 { 10.0 } else { 14.0 }]).collect();
+    /// let classes: Vec<u8> = (0..200).map(|i| if i < 100 { 2 } else { 6 }).collect();
+    /// let cloud = PointCloud::from_f64(&points).with_classification(&classes);
+    /// let engine = Engine::builder().backend(Backend::Cpu).build()?;
+    /// let set = FeatureSet::parse("height_above_ground,nearest_distance")?;
+    /// let options = Options::default().ground(Ground::default().max_distance(5.0));
+    /// let places = PointCloud::from_f64(&[[3.5, 2.0, 11.5], [90.0, 2.0, 11.5]]);
+    /// let (columns, _) = engine.features_at(&places, &cloud, &set, Neighborhood::knn(4)?, &options)?;
+    /// let heights = columns.get(Feature::HeightAboveGround).unwrap();
+    /// assert!(heights[0] == 1.5 && heights[1].is_nan());
+    /// # Ok::<(), lidar_features::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`features_with`](Self::features_with), and [`Error::FramesDiffer`] for two lattices out of step.
     pub fn features_at(
@@ -366,7 +383,10 @@ impl Engine {
         let filters = kept.is_some() || rows.is_some();
         let (lattice, asked, channels) = if filters { report.time("filter", filter)? } else { filter()? };
         let attributes = channels.as_ref().map_or(attributes, |own| own.replace(&attributes));
-        let ground = ground.map(|mask| kept.as_ref().map_or_else(|| mask.clone(), |kept| kept.gather(&mask)));
+        let ground = ground.map(|mask| match &kept {
+            Some(kept) => kept.gather(&mask),
+            None => mask,
+        });
         let job = Job {
             lattice: &lattice,
             queries: asked.as_ref(),

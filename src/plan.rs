@@ -103,7 +103,7 @@ impl Plan {
     /// Gathers what a chunk of [`of`](Self::of) needs.
     pub(crate) fn load_for(&self, job: &Job<'_>, rule: Rule, chunk: &Chunk) -> Loaded {
         match job.queries {
-            Some(_) => self.load_for_queries(job.lattice, chunk, rule),
+            Some(queries) => self.load_for_queries(queries, job.lattice, chunk, rule),
             None => self.load(job.lattice, chunk, rule),
         }
     }

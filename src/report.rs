@@ -10,7 +10,7 @@ use crate::unit::{Unit, UnitSource};
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Report {
-    /// Points of the cloud.
+    /// Points of the cloud, or queries of it that are no points.
     pub points: usize,
     /// `gpu` or `cpu`; `none` for an empty cloud.
     pub backend: &'static str,
@@ -30,7 +30,7 @@ pub struct Report {
     pub left_out: usize,
     /// Chunks that the cloud was cut into.
     pub chunks: usize,
-    /// Points whose neighbours the CPU found for the GPU.
+    /// Neighbourhoods that the CPU found for the GPU, those of searches beside the request's own included.
     pub stragglers: usize,
     /// Wall time from borrowed columns to columns in host memory.
     pub seconds: f64,

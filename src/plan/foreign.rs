@@ -3,12 +3,15 @@
 
 use rayon::prelude::*;
 
-use super::{Chunk, Loaded, MAX_WIDTH, Members, Plan, cut, margin};
+use super::{Chunk, Loaded, MAX_WIDTH, Members, Plan, cut};
 use crate::cloud::Lattice;
 use crate::neighborhood::Rule;
 
 /// Cloud points of one leaf of the second cut: few enough that a box's border leaves cost little.
-const LEAF: usize = 1 << 14;
+const LEAF: usize = 1 << 11;
+
+/// Queries of a chunk whose neighbours are looked for to choose its margin.
+const SAMPLE: usize = 32;
 
 /// The cloud in parts of its own, to be gathered by box.
 #[derive(Debug)]
@@ -102,11 +105,17 @@ impl Plan {
     }
 
     /// Gathers the cloud's points around a chunk's queries.
-    pub(super) fn load_for_queries(&self, cloud: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> Loaded {
+    pub(super) fn load_for_queries(
+        &self,
+        queries: &Lattice<'_>,
+        cloud: &Lattice<'_>,
+        chunk: &Chunk,
+        rule: Rule,
+    ) -> Loaded {
         let Some(candidates) = &self.candidates else {
             return Loaded::whole(cloud);
         };
-        let reach = self.reach(candidates, cloud, chunk, rule);
+        let reach = if chunk.crowd { 0 } else { self.reach(candidates, queries, cloud, chunk, rule) };
         let (low, high) = around(chunk, reach);
         let members = if chunk.crowd { Vec::new() } else { candidates.inside(cloud, (low, high)) };
         let (mut min, mut max) = (chunk.min, chunk.max);
@@ -127,20 +136,34 @@ impl Plan {
     }
 
     /// How far around a chunk's queries to load. Unlike cores, queries say nothing about the cloud's density, and may
-    /// lie far outside of it: the margin grows until enough is there. One that does not fit is narrowed, whose queries
-    /// then become stragglers.
-    fn reach(&self, candidates: &Candidates, cloud: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> i64 {
+    /// lie beside it: some of them are asked how far their neighbours are. A margin that does not fit is narrowed, and
+    /// the queries that then cannot certify themselves become stragglers.
+    fn reach(
+        &self,
+        candidates: &Candidates,
+        queries: &Lattice<'_>,
+        cloud: &Lattice<'_>,
+        chunk: &Chunk,
+        rule: Rule,
+    ) -> i64 {
         let most = MAX_WIDTH / 4 - 1;
         let radius = rule.limit.map_or(most, |l| i64::try_from(l.isqrt() + 1).unwrap_or(most).min(most));
         let count = |reach| candidates.count(cloud, around(chunk, reach));
         let mut reach = radius;
         if rule.cuts {
-            let held = Chunk { start: 0, end: count(0).max(1), ..chunk.clone() };
-            reach = margin(&held, rule);
-            let enough = rule.k.saturating_mul(2).min(cloud.len());
-            while reach < radius && count(reach) < enough {
-                reach = (2 * reach).min(radius);
-            }
+            let core = self.core(chunk).unwrap_or(&[]);
+            let sample = core.par_iter().step_by(core.len().div_ceil(SAMPLE).max(1));
+            let farthest = sample.map(|&i| {
+                let place = queries.points[i as usize];
+                let alone = Chunk { min: place, max: place, ..chunk.clone() };
+                let mut half = 8;
+                while half < radius && candidates.count(cloud, around(&alone, half)) < rule.k {
+                    half *= 2;
+                }
+                half
+            });
+            // A box of this half width that holds k points reaches √3 of it; those not asked may be farther off.
+            reach = (2 * farthest.max().unwrap_or(0)).min(radius);
         }
         while reach > 0 && count(reach) > self.capacity {
             reach /= 2;
@@ -202,7 +225,7 @@ mod tests {
         let plan = Plan::for_queries(&queries, &cloud, 700, Some(150));
         let mut seen = vec![0; queries.len()];
         for chunk in plan.chunks() {
-            let loaded = plan.load_for_queries(&cloud, chunk, rule);
+            let loaded = plan.load_for_queries(&queries, &cloud, chunk, rule);
             assert!(loaded.members.len() <= 700 && !chunk.crowd);
             let core = plan.core(chunk).unwrap();
             assert!(core.len() <= 150 && core.is_sorted());

@@ -46,6 +46,7 @@ struct Shape {
     bin_count: f32,
     bin_z_range: f32,
     bin_z_std: f32,
+    overhang: f32,
 }
 
 // Sums over the members; zero where no feature needs them. The twin of `Around` in around.rs.
@@ -338,3 +339,4 @@ fn feature_count_radius(s: Shape) -> f32 { return s.count_radius; }
 fn feature_bin_count(s: Shape) -> f32 { return s.bin_count; }
 fn feature_bin_z_range(s: Shape) -> f32 { return s.bin_z_range; }
 fn feature_bin_z_std(s: Shape) -> f32 { return s.bin_z_std; }
+fn feature_overhang_indicator(s: Shape) -> f32 { return s.overhang; }

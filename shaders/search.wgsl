@@ -1,7 +1,8 @@
 // One invocation: one point of the chunk, in cell order, or one query that is no point of it (FOREIGN); finds the squared distance of its farthest member, then writes
 // the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
 // (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL): then there can be records
-// for several radii at once (SHELLS), the members' number (COUNTS), or their indices in any order (FILL).
+// for several radii at once (SHELLS), the members' number (COUNTS), their indices in any order (FILL), or whether some are
+// far below and some not so far (BENEATH).
 //
 // The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
 // exactly the k-th distance are settled afterwards, by index.
@@ -26,6 +27,10 @@
 #if FILL
 // Where each row's list begins in `output`; one more than rows.
 @group(0) @binding(9) var<storage, read> starts: array<u32>;
+#end
+#if BENEATH
+// What z is beside the coordinates, which are seen from above.
+@group(0) @binding(9) var<storage, read> heights: array<i32>;
 #end
 
 var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
@@ -231,6 +236,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #end
     #else
+    #if BENEATH
+    let height = heights[bitcast<u32>(own.w)];
+    var seen = 0u;
+    #each_candidate
+    if (dist_sq(q, candidate) <= last) {
+        let depth = height - heights[bitcast<u32>(candidate.w)];
+        seen |= select(0u, 1u, depth > BENEATH_FAR) | select(0u, 2u, depth > BENEATH_NEAR && depth <= BENEATH_FAR);
+    }
+    #end
+    if (given_up) {
+        leave(1u, row);
+        return;
+    }
+    output[row] = seen;
+    #else
     // A member belongs to the smallest radius that reaches it, and so to all larger ones.
     var shells: array<Sums, SCALES>;
     for (var s = 0u; s < SCALES; s += 1u) {
@@ -258,6 +278,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         shells[s] = merged(shells[s], shells[s - 1u]);
         write_record(s * grid.rows + row, shells[s]);
     }
+    #end
     #end
     #end
     #end

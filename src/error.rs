@@ -83,9 +83,6 @@ pub enum Error {
     /// A list of neighbourhoods that features cannot be computed in.
     #[error("{0}")]
     InvalidScales(String),
-    /// What was asked for cannot be computed on a GPU.
-    #[error("not on the GPU: {0}")]
-    NotOnGpu(&'static str),
     /// A feature needs an input that the cloud lacks.
     #[error("{}", missing_inputs(.0))]
     MissingInputs(Vec<(Feature, &'static str)>),

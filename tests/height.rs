@@ -13,7 +13,7 @@ use common::gpu::{gpu_engine, gpu_engine_with};
 use common::local::Local;
 use common::oracle::{self, Lists};
 use common::random::Random;
-use common::{cpu_engine, engines, knn, tolerance};
+use common::{cpu_engine, engines, knn, of_members, tolerance};
 use lidar_features::{
     Columns, Engine, Error, Feature, FeatureSet, Fill, Flags, Frame, Ground, GroundMethod, Neighborhood,
     Options, PointCloud, Report, Unit,
@@ -264,8 +264,10 @@ fn on_a_slope_the_plane_beats_the_nearest_point() {
     }
 }
 
+/// Features that searches beside the request's serve, but those of tests/members.rs.
 fn all_extras() -> FeatureSet {
-    Feature::all().filter(|f| f.needs_own_search()).collect()
+    let others = of_members();
+    Feature::all().filter(|f| f.needs_own_search() && others.iter().all(|o| o != *f)).collect()
 }
 
 /// Values of the CPU with each neighbourhood's conditioning against another engine's.
@@ -671,5 +673,52 @@ fn neighbours_seen_from_above() {
         let rule = Neighborhood::radius(20.0 * cloud.quantum).unwrap();
         let (found, _) = cpu_engine().neighbors_xy(&cloud.borrow(), rule).unwrap();
         compare::assert_neighbors(&found, &within, usize::MAX, &cloud.name);
+    }
+}
+
+/// A flat roof with eaves over level ground, trees under a part of it.
+fn eaves() -> Cloud {
+    let mut random = Random::new(21);
+    let mut points = Vec::new();
+    for _ in 0..4000 {
+        let [x, y] = [(); 2].map(|()| random.below(2000));
+        points.push([x, y, random.below(5)]);
+        if (500..1500).contains(&x) && (500..1500).contains(&y) {
+            points.push([x, y, 600 + random.below(5)]);
+            if x < 800 {
+                points.push([x, y, random.below(600)]);
+            }
+        }
+    }
+    Cloud::new("roof with eaves", points)
+}
+
+#[test]
+fn overhangs_are_where_something_is_far_below_and_nothing_near() {
+    let set = FeatureSet::parse("overhang_indicator").unwrap();
+    let mut all: Vec<_> = engines();
+    all.extend(gpu_engine_with(|builder| builder.chunk_points(500)).map(|engine| ("gpu in chunks", engine)));
+    for cloud in
+        [eaves(), clouds::terrain(900), clouds::plane_grid(12), clouds::twins(200), clouds::identical(9)]
+    {
+        let expected: Vec<f32> = (cloud.points.iter())
+            .map(|p| {
+                let near = |q: &&[i32; 3]| {
+                    (0..2).map(|a| (i64::from(q[a]) - i64::from(p[a])).pow(2)).sum::<i64>() <= 50 * 50
+                };
+                let depths = || cloud.points.iter().filter(near).map(|q| i64::from(p[2]) - i64::from(q[2]));
+                let far = depths().any(|d| d > 200);
+                f32::from(u8::from(far && !depths().any(|d| d > 50 && d <= 200)))
+            })
+            .collect();
+        if cloud.name.starts_with("roof") {
+            let hanging = expected.iter().filter(|v| **v == 1.0).count();
+            assert!((500..1500).contains(&hanging), "{hanging}");
+        }
+        for (name, engine) in &all {
+            let (columns, _) = engine.features(&cloud.borrow(), &set, knn(5)).unwrap();
+            let found = columns.get(Feature::OverhangIndicator).unwrap();
+            assert!(found == expected, "{} on the {name}", cloud.name);
+        }
     }
 }

@@ -304,10 +304,14 @@ fn presets_compute_what_the_cloud_allows() {
                 match (inputs.contains(&Input::Rgb), inputs.contains(&Input::Ground)) {
                     (true, _) => assert_eq!(*input, "rgb (all values are zero)"),
                     (_, true) => assert_eq!(*input, "ground (a classification or a mask)"),
-                    _ => assert_eq!((inputs, *input), (&[Input::Nir][..], "nir")),
+                    _ if inputs.contains(&Input::Intensity) => assert_eq!(*input, "intensity"),
+                    _ => assert!(inputs.contains(&Input::Nir) && *input == "nir", "{feature}: {input}"),
                 }
             }
-            assert!(!left_out.is_empty(), "every preset has heights");
+            if left_out.is_empty() {
+                assert!(name.ends_with("2015") || name.ends_with("2016"), "{name} has heights");
+                continue;
+            }
             let error = engine.features(&dark, &set, knn(10)).unwrap_err().to_string();
             assert!(left_out.iter().all(|(f, _)| error.contains(f.name())), "{error}");
             engine.features(&dark, &kept, knn(10)).unwrap();

@@ -57,8 +57,32 @@ pub(crate) trait Strategy: Send + Sync + std::fmt::Debug {
     /// radius does, the largest values there are: no point within it is farther.
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>>;
 
+    /// What lies below every point among the members of its neighbourhood: bit 0, something deeper than `beneath.far`; bit
+    /// 1, something deeper than `beneath.near` and not than that. The job's lattice is seen from above.
+    fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>>;
+
     /// Neighbour lists of every query.
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors>;
+}
+
+/// Heights of points whose lattice is seen from above, and depths to look for, all in quanta.
+#[derive(Debug)]
+pub(crate) struct Beneath<'a> {
+    pub(crate) heights: &'a [i32],
+    pub(crate) near: i32,
+    pub(crate) far: i32,
+}
+
+impl Beneath<'_> {
+    /// The bits for a point of this height among members of those.
+    pub(crate) fn bits(&self, height: i32, members: impl Iterator<Item = i32>) -> u32 {
+        members.fold(0, |seen, member| {
+            // The lattice is at most 2^31 high.
+            let depth = i64::from(height) - i64::from(member);
+            let (near, far) = (i64::from(self.near), i64::from(self.far));
+            seen | u32::from(depth > far) | u32::from(depth > near && depth <= far) << 1
+        })
+    }
 }
 
 /// What is known of every point's own neighbourhood when others are computed from it; empty where it is not needed.

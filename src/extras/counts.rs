@@ -1,7 +1,7 @@
 //! Numbers of points in other neighbourhoods than the request's: seen from above, and within a fixed radius.
 
 use super::{Choices, Extra, Extras, flattened, note};
-use crate::backend::{Job, PointAttributes, Strategy};
+use crate::backend::{Beneath, Job, PointAttributes, Strategy};
 use crate::error::Result;
 use crate::features::{Feature, FeatureSet, Flags};
 use crate::neighborhood::Neighborhood;
@@ -57,5 +57,35 @@ pub(super) fn compute(
         }
         out.put(wanted, Extra::CountRadius, || sphere);
     }
+    Ok(())
+}
+
+/// Radius of the vertical cylinder of `overhang_indicator` in metres. Points of the surface itself lie no deeper below one
+/// another than that, unless it is steeper than 45°.
+const OVERHANG_RADIUS: f64 = 0.5;
+/// Depth in metres that must be empty below, and below which something must lie.
+const OVERHANG_GAP: f64 = 2.0;
+
+pub(super) fn overhang(
+    strategy: &dyn Strategy,
+    job: &Job<'_>,
+    choices: &Choices,
+    report: &mut Report,
+    out: &mut Extras,
+) -> Result<()> {
+    let quantum = job.lattice.frame.quantum();
+    let radius = choices.units.horizontal.metres(OVERHANG_RADIUS);
+    let quanta = |metres: f64| (choices.units.vertical.metres(metres) / quantum).round() as i32;
+    let heights: Vec<i32> = job.lattice.points.iter().map(|p| p[2]).collect();
+    let beneath = Beneath { heights: &heights, near: quanta(OVERHANG_RADIUS), far: quanta(OVERHANG_GAP) };
+    let flat = flattened(job.lattice, 0..job.lattice.len())?;
+    let neighborhood = Neighborhood::Radius { radius };
+    let above = Job { lattice: &flat, neighborhood, attributes: PointAttributes::default(), ..*job };
+    let mut own = Report::default();
+    let seen = strategy.beneath(&above, &beneath, &mut own)?;
+    note(own, report);
+    // Something far below, and nothing between.
+    let values = seen.into_iter().map(|bits| f32::from(u8::from(bits == 1))).collect();
+    out.given.push((Extra::Overhang, values));
     Ok(())
 }

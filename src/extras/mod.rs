@@ -32,10 +32,11 @@ pub(crate) enum Extra {
     BinCount,
     BinZRange,
     BinZStd,
+    Overhang,
 }
 
 /// Every extra with its field in features.wgsl and, if it is one, the feature; an extra stands at its own number.
-static EXTRAS: [(Extra, &str, Option<Feature>); 12] = [
+static EXTRAS: [(Extra, &str, Option<Feature>); 13] = [
     (Extra::HeightAboveGround, "height_above_ground", Some(Feature::HeightAboveGround)),
     (Extra::HeightInMetres, "height_in_metres", None),
     (Extra::GroundDistance, "ground_distance", Some(Feature::GroundDistance)),
@@ -48,6 +49,7 @@ static EXTRAS: [(Extra, &str, Option<Feature>); 12] = [
     (Extra::BinCount, "bin_count", Some(Feature::BinCount)),
     (Extra::BinZRange, "bin_z_range", Some(Feature::BinZRange)),
     (Extra::BinZStd, "bin_z_std", Some(Feature::BinZStd)),
+    (Extra::Overhang, "overhang", Some(Feature::OverhangIndicator)),
 ];
 
 /// Formulas over a neighbourhood that take extras.
@@ -70,7 +72,7 @@ impl Extra {
 
     /// Whether it says something of a point of the cloud only, and nothing of any other place.
     fn is_of_points(self) -> bool {
-        matches!(self, Self::IsGround | Self::BinCount | Self::BinZRange | Self::BinZStd)
+        matches!(self, Self::IsGround | Self::BinCount | Self::BinZRange | Self::BinZStd | Self::Overhang)
     }
 }
 
@@ -161,6 +163,9 @@ pub(crate) fn compute(
     }
     if any(&[E::Density2d, E::EchoRatio, E::CountRadius]) {
         counts::compute(strategy, job, wanted, choices, report, &mut out)?;
+    }
+    if any(&[E::Overhang]) {
+        counts::overhang(strategy, job, choices, report, &mut out)?;
     }
     if any(&[E::BinCount, E::BinZRange, E::BinZStd]) {
         bins::compute(job, wanted, choices, &mut out);

@@ -341,6 +341,8 @@ catalogue! {
         []; []; |s: &Shape| s.given(Extra::BinZRange);
     BinZStd "bin_z_std" "m" (0.0, INF); "standard deviation of z in that cell (÷ n)"; "Weinmann 2015, after Monnier 2012"; XYZ; Exact;
         []; []; |s: &Shape| s.given(Extra::BinZStd);
+    OverhangIndicator "overhang_indicator" "-" (0.0, 1.0); "1 if of the points within 0.5 m in XY some lie more than 2 m below the query and none between 0.5 m and 2 m below"; "this library, after a name of IGN LiDAR HD features"; XYZ; Exact;
+        []; []; |s: &Shape| s.given(Extra::Overhang);
 }
 
 /// Features that no set holds unless it names them: they only serve to compare with other tools.

@@ -2,6 +2,7 @@
 
 use super::{Feature, FeatureSet};
 use crate::error::{Error, Result};
+use crate::neighborhood::Neighborhood;
 
 /// What a preset's name stands for.
 enum Members {
@@ -11,10 +12,10 @@ enum Members {
     AllBut(&'static [&'static str]),
 }
 
-const NAMES: [&str; 5] = ["minimal", "lod2", "lod3", "asprs", "full"];
+const NAMES: [&str; 7] = ["minimal", "lod2", "lod3", "asprs", "full", "weinmann2015", "hackel2016"];
 
 /// In the order of [`NAMES`].
-const MEMBERS: [Members; 5] = [
+const MEMBERS: [Members; 7] = [
     Members::Names("normal_z, planarity, height_above_ground, density_3d"),
     Members::Names(
         "normal_z, planarity, linearity, anisotropy, height_above_ground, verticality, horizontality,
@@ -32,40 +33,25 @@ const MEMBERS: [Members; 5] = [
         "normals, planarity, sphericity, surface_variation, height_above_ground, height_above_min, is_ground,
          verticality, horizontality, density_3d, rgb, nir, ndvi",
     ),
-    Members::AllBut(&["eigenentropy_raw", "fpfh"]),
+    Members::AllBut(&["eigenentropy_raw"]),
+    // Height is that above the lowest point; the radius in XY comes as the density there.
+    Members::Names(
+        "linearity, planarity, sphericity, omnivariance, anisotropy, eigenentropy, eigenvalue_sum, surface_variation,
+         height_above_min, knn_distance, density_3d, verticality, vertical_range, vertical_std, density_2d,
+         eigenvalue_sum_2d, eigenvalue_ratio_2d, bin_count, bin_z_range, bin_z_std, optimal_k",
+    ),
+    Members::Names(
+        "eigenvalue_sum, omnivariance, eigenentropy, linearity, planarity, sphericity, anisotropy, surface_variation,
+         verticality, moment_1_axis1, moment_1_axis2, moment_2_axis1, moment_2_axis2, vertical_range, z_below, z_above",
+    ),
 ];
 
-/// The features of a list, and the names that this version's catalogue does not have.
-fn resolve(members: &'static Members) -> (FeatureSet, Vec<&'static str>) {
-    let mut set = FeatureSet::default();
-    let mut unknown = Vec::new();
-    match members {
-        Members::AllBut(names) => {
-            Feature::all().filter(|f| !names.contains(&f.name())).for_each(|f| set.insert(f));
-        }
-        Members::Names(list) => {
-            for name in list.split(',').map(str::trim) {
-                match FeatureSet::parse(name) {
-                    Ok(features) => features.iter().for_each(|f| set.insert(f)),
-                    Err(_) => unknown.push(name),
-                }
-            }
-        }
-    }
-    (set, unknown)
-}
-
-/// A preset by its place in [`NAMES`].
+/// A preset by its place in [`NAMES`]. Lists are checked by a test: they name features of the catalogue.
 fn nth(at: usize) -> FeatureSet {
-    let (set, unknown) = resolve(&MEMBERS[at]);
-    if !unknown.is_empty() {
-        tracing::warn!(
-            "this version cannot compute all of preset {}: it lacks {}",
-            NAMES[at],
-            unknown.join(", ")
-        );
+    match &MEMBERS[at] {
+        Members::AllBut(names) => Feature::all().filter(|f| !names.contains(&f.name())).collect(),
+        Members::Names(list) => FeatureSet::parse(list).unwrap_or_default(),
     }
-    set
 }
 
 impl FeatureSet {
@@ -101,6 +87,28 @@ impl FeatureSet {
         nth(3)
     }
 
+    /// The neighbourhoods that a preset of this name was described with: the optimal one of 10 to 100 points for
+    /// `weinmann2015`; 10, 20, 40 and 80 points for `hackel2016`, which takes 10 points of a cloud thinned again and again.
+    /// Other presets have none of their own.
+    pub fn preset_neighborhoods(name: &str) -> Vec<Neighborhood> {
+        let made = match name {
+            "weinmann2015" => vec![Neighborhood::optimal(10, 100, 1)],
+            "hackel2016" => [10, 20, 40, 80].map(Neighborhood::knn).into(),
+            _ => Vec::new(),
+        };
+        made.into_iter().flatten().collect()
+    }
+
+    /// Preset `weinmann2015`: the 21 features of Weinmann et al. 2015, of the optimal neighbourhood.
+    pub fn weinmann2015() -> Self {
+        nth(5)
+    }
+
+    /// Preset `hackel2016`: the features of Hackel et al. 2016, of several neighbourhoods.
+    pub fn hackel2016() -> Self {
+        nth(6)
+    }
+
     /// Preset `full`: everything but what only serves comparison with other tools.
     pub fn full() -> Self {
         nth(4)
@@ -111,31 +119,42 @@ impl FeatureSet {
 mod tests {
     use super::*;
 
-    /// Names that the catalogue does not have yet. Those that it has must leave this list, which must end empty.
-    const PENDING: &[&str] = &["overhang_indicator"];
-
     #[test]
     fn presets_name_features_of_the_catalogue() {
         for (name, members) in NAMES.iter().zip(&MEMBERS) {
-            let (set, unknown) = resolve(members);
-            println!("{name}: {} features, not in the catalogue yet: {}", set.len(), unknown.join(", "));
-            assert!(!set.is_empty());
-            let stray: Vec<_> = unknown.iter().filter(|n| !PENDING.contains(n)).collect();
-            assert!(stray.is_empty(), "preset {name} has unknown names {stray:?}");
+            let known = match members {
+                Members::Names(list) => {
+                    FeatureSet::parse(list).map(|set| set.len()).map_err(|e| e.to_string())
+                }
+                Members::AllBut(names) => Ok(Feature::all().len() - names.len()),
+            };
+            assert_eq!(known, Ok(FeatureSet::preset(name).unwrap().len()), "{name}");
         }
-        let done: Vec<_> = PENDING.iter().filter(|n| FeatureSet::parse(n).is_ok()).collect();
-        assert!(done.is_empty(), "pending, but in the catalogue: {done:?}");
+        assert_eq!(FeatureSet::weinmann2015().len(), 21);
+        assert_eq!(FeatureSet::preset_neighborhoods("hackel2016").len(), 4);
+        assert!(FeatureSet::preset_neighborhoods("full").is_empty());
     }
 
     #[test]
     fn presets_are_found_by_name() {
-        let presets =
-            [FeatureSet::minimal, FeatureSet::lod2, FeatureSet::lod3, FeatureSet::asprs, FeatureSet::full];
+        let presets = [
+            FeatureSet::minimal,
+            FeatureSet::lod2,
+            FeatureSet::lod3,
+            FeatureSet::asprs,
+            FeatureSet::full,
+            FeatureSet::weinmann2015,
+            FeatureSet::hackel2016,
+        ];
         for (name, preset) in FeatureSet::PRESETS.iter().zip(presets) {
             assert_eq!(FeatureSet::preset(name).unwrap(), preset());
         }
         let error = FeatureSet::preset("lod4").unwrap_err().to_string();
-        assert_eq!(error, "unknown preset \"lod4\", there are minimal, lod2, lod3, asprs, full");
+        assert_eq!(
+            error,
+            "unknown preset \"lod4\", there are minimal, lod2, lod3, asprs, full, \
+                           weinmann2015, hackel2016"
+        );
         let names: Vec<_> = FeatureSet::lod2().iter().map(Feature::name).collect();
         assert!(["normal_z", "linearity", "blue", "ndvi"].iter().all(|n| names.contains(n)), "{names:?}");
     }

@@ -17,7 +17,7 @@ pub(crate) use self::evaluate::Value;
 pub(crate) use self::index::{Center, CpuIndex};
 use self::index::{SITES_PER_TASK, Search};
 use self::sites::Sites;
-use super::{Job, Known, Strategy};
+use super::{Beneath, Job, Known, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::features::{Attributes, FeatureSet, Row, Shape};
@@ -56,6 +56,22 @@ impl Strategy for Cpu {
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
         let index = report.time("index", || CpuIndex::new(job.lattice))?;
         Ok(report.time("query", || last_members(job, scales, &index)))
+    }
+
+    fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
+        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        let rule = job.neighborhood.rule(job.lattice.len(), &job.lattice.frame);
+        let out = zeros(job.lattice.len());
+        report.time("query", || {
+            each_site(job, &index, |search, center, points| {
+                let found = search.neighbors(center, rule);
+                for &i in points {
+                    let members = found.iter().map(|&(_, member)| beneath.heights[member as usize]);
+                    out[i as usize].store(beneath.bits(beneath.heights[i as usize], members), Relaxed);
+                }
+            });
+        });
+        Ok(out.into_iter().map(AtomicU32::into_inner).collect())
     }
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {

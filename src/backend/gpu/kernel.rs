@@ -91,6 +91,9 @@ pub(crate) enum Output {
     Counts,
     /// The members' indices, in any order.
     Fill,
+    /// Bit 0: a member lies more than the second number of quanta below; bit 1: one lies more than the first, and no more
+    /// than the second.
+    Beneath([i32; 2]),
 }
 
 /// A variant of the kernel that turns sorted lists into records.
@@ -223,7 +226,7 @@ impl Kernel {
             Self::Scan => &[Batch, ReadWrite, ReadWrite],
             Self::ScanAdd => &[Batch, ReadWrite, Read],
             Self::Scatter => &[Batch, Read, Read, Read, ReadWrite],
-            Self::Search(Search { output: Output::Fill, .. }) => {
+            Self::Search(Search { output: Output::Fill | Output::Beneath(_), .. }) => {
                 &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite, Read]
             }
             Self::Search(_) => &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
@@ -308,6 +311,9 @@ impl Search {
             Output::Lists => text.when("LISTS", true),
             Output::Counts => text.when("COUNTS", true),
             Output::Fill => text.when("FILL", true),
+            Output::Beneath([near, far]) => {
+                text.integer("BENEATH_NEAR", near).integer("BENEATH_FAR", far).when("BENEATH", true)
+            }
             Output::Records(needs, scales) => {
                 text.constant("SCALES", scales).when("SHELLS", scales > 1);
                 // A list of 128 and a narrow distance keep sums in 32 bits; a ball has any number of members.

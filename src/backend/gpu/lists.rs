@@ -274,7 +274,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// A buffer that holds these.
-    fn words<T: bytemuck::NoUninit>(&self, what: &'static str, values: &[T]) -> Result<Buffer> {
+    pub(super) fn words<T: bytemuck::NoUninit>(&self, what: &'static str, values: &[T]) -> Result<Buffer> {
         let bytes: &[u8] = bytemuck::cast_slice(values);
         let buffer = self.storage(bytes.len() as u64, what)?;
         if !bytes.is_empty() {

@@ -1,5 +1,6 @@
 //! The GPU strategy: plan, then for each chunk upload, index, search, features, readback.
 
+mod beneath;
 mod chunk;
 mod device;
 mod kernel;
@@ -26,7 +27,7 @@ use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
 use super::cpu::{Cpu, CpuIndex};
-use super::{Job, Known, Strategy};
+use super::{Beneath, Job, Known, Strategy};
 use crate::cloud::dist_sq;
 use crate::columns::RawColumns;
 use crate::error::{Error, Result};
@@ -225,6 +226,17 @@ impl Strategy for Gpu {
             Ok(())
         })?;
         Ok(out)
+    }
+
+    fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
+        let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
+        self.run(job, &scales, 16, report, |runner, plan, report| {
+            let mut out = vec![0; job.lattice.len()];
+            for chunk in plan.chunks() {
+                runner.beneath(plan, chunk, beneath, &mut out, report)?;
+            }
+            Ok(out)
+        })
     }
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {

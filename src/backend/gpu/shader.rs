@@ -102,6 +102,11 @@ impl Text {
         self
     }
 
+    pub(crate) fn integer(&mut self, name: &str, value: i32) -> &mut Self {
+        let _ = writeln!(self.header, "const {name}: i32 = {value};");
+        self
+    }
+
     pub(crate) fn float(&mut self, name: &str, value: f32) -> &mut Self {
         let _ = writeln!(self.header, "const {name}: f32 = {value:?};");
         self

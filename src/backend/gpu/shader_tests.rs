@@ -38,6 +38,9 @@ fn kernels() -> Vec<Kernel> {
             if k == 1 {
                 kernels.push(search(Reach::Within, false, Output::Counts));
                 kernels.push(search(Reach::Within, false, Output::Fill));
+                if subject != Subject::Foreign {
+                    kernels.push(search(Reach::Within, wide, Output::Beneath([50, 200])));
+                }
             }
             for bits in 0..8 {
                 let [plane, distance_sum, extent] = [1, 2, 4].map(|bit| bits & bit != 0);

@@ -19,7 +19,8 @@ pub struct Request {
     /// Features, aliases or groups, separated by commas [default: all that need coordinates only].
     #[arg(long, value_name = "A,B,C")]
     features: Option<String>,
-    /// A named set of features; those of --features are added to it.
+    /// A named set of features; those of --features are added to it. weinmann2015 and hackel2016 bring neighbourhoods of
+    /// their own, unless others are named.
     #[arg(long, value_name = "NAME", value_parser = preset_names())]
     preset: Option<String>,
     /// Leaves out features whose inputs the cloud lacks, and says which, instead of failing.
@@ -191,7 +192,8 @@ impl Request {
 
     /// The neighbourhoods that are asked for, at least one.
     pub fn neighborhoods(&self) -> Result<Vec<Neighborhood>, Failure> {
-        self.scope.neighborhoods()
+        let usual = self.preset.as_deref().map(FeatureSet::preset_neighborhoods);
+        self.scope.neighborhoods(usual.unwrap_or_default())
     }
 
     /// Computes `set` in the neighbourhoods that are asked for.

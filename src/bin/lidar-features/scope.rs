@@ -56,11 +56,14 @@ fn range(text: &str) -> Result<Neighborhood, String> {
 }
 
 impl Scope {
-    /// The neighbourhoods that are asked for, at least one.
-    pub fn neighborhoods(&self) -> Result<Vec<Neighborhood>, Failure> {
+    /// The neighbourhoods that are asked for, at least one: `usual` unless others are named.
+    pub fn neighborhoods(&self, usual: Vec<Neighborhood>) -> Result<Vec<Neighborhood>, Failure> {
         let several: Vec<_> = self.scales.iter().copied().chain(self.optimal_k).collect();
         if !several.is_empty() {
             return Ok(several);
+        }
+        if !usual.is_empty() && self.knn.is_none() && self.radius.is_none() {
+            return Ok(usual);
         }
         let one = match (self.knn, self.radius) {
             (Some(k), None) => Neighborhood::knn(k)?,

@@ -268,7 +268,7 @@ impl Engine {
                 for (raw, &neighborhood) in raw.iter_mut().zip(neighborhoods) {
                     raw.flags.iter_mut().zip(&extras.flags).for_each(|(all, own)| *all |= own);
                     flag_dark(&mut raw.flags, &job.attributes);
-                    flag_no_radius(&mut raw.flags, neighborhood, computed.needs_plane());
+                    drop_flags(&mut raw.flags, neighborhood, &computed);
                     if let Orientation::Viewpoint(at) = options.orientation {
                         report.time("orient", || orient::turn(&computed, job.asked(), at, raw));
                     }
@@ -595,17 +595,16 @@ impl FeatureSet {
     }
 }
 
-/// Drops the flag of a radius of zero where the farthest member does not give it. Backends need not look for the plane
-/// when no feature is about it: its flag is kept only where one is, so that flags agree.
-fn flag_no_radius(flags: &mut [u32], neighborhood: Neighborhood, with_plane: bool) {
-    let has_radius = matches!(neighborhood, Neighborhood::Radius { .. });
-    let keep = if with_plane { u32::MAX } else { !Flags::NO_PLANE.0 };
-    flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| {
-        *flags &= keep;
-        if has_radius {
-            *flags &= !Flags::NO_RADIUS.0;
-        }
-    });
+/// Flags that tell of something which backends look for only when a feature is about it.
+const ON_REQUEST: [Flags; 4] = [Flags::NO_PLANE, Flags::UNDER_SIX, Flags::DARK_AROUND, Flags::ALONE];
+
+/// Drops the flag of a radius of zero where the farthest member does not give it, and those that no feature is about, so
+/// that the flags of backends agree.
+fn drop_flags(flags: &mut [u32], neighborhood: Neighborhood, set: &FeatureSet) {
+    let dropped = ON_REQUEST.into_iter().filter(|flag| !set.has_rule_for(*flag));
+    let radius = matches!(neighborhood, Neighborhood::Radius { .. }).then_some(Flags::NO_RADIUS);
+    let keep = !dropped.chain(radius).fold(0, |all, flag| all | flag.0);
+    flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| *flags &= keep);
 }
 
 /// Marks points where an index of two channels has no value, both being zero.

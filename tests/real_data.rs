@@ -7,6 +7,7 @@
 mod common;
 mod files;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::clouds::{Cloud, Color};
@@ -15,7 +16,7 @@ use common::gpu::gpu_engine;
 use common::{cpu_engine, features, knn, oracle, tolerance};
 use files::see;
 use lidar_features::las::{LasCloud, ReadOptions, WriteOptions, read, read_with, write_with_columns};
-use lidar_features::{ColorDepth, Feature, FeatureSet, Unit, UnitSource};
+use lidar_features::{ColorDepth, Columns, Feature, FeatureSet, SHARP, Tolerance, Unit, UnitSource};
 
 /// The largest scan, which is for speed.
 const LARGEST: &str = "autzen_xyz_10.65M.laz";
@@ -153,6 +154,116 @@ fn the_gpu_finds_what_the_cpu_finds() {
         all.absorb(outcome);
     }
     println!("{all}");
+}
+
+/// Values that differ by more than their row allows, and the largest difference of those that do not.
+#[derive(Default)]
+struct Differences {
+    worst: f64,
+    off: usize,
+    compared: usize,
+    left_out: usize,
+}
+
+/// What a value of the CPU may be off by, from the CPU's own columns; `None` where it is not compared.
+fn allowed(feature: Feature, expected: &Columns, i: usize) -> Option<f64> {
+    let of = |f: Feature| f64::from(expected.get(f).unwrap()[i]);
+    let value = of(feature);
+    let (gap12, gap23) = (of(Feature::Linearity), of(Feature::Planarity));
+    let sharp = |axis: u8| match axis {
+        1 => gap12 > SHARP,
+        2 => gap12.min(gap23) > SHARP,
+        _ => gap23 > SHARP,
+    };
+    let r = of(Feature::KnnDistance);
+    let within = match feature.row().tolerance {
+        Tolerance::Exact => Some(0.0),
+        Tolerance::Relative(t) => Some(t * value.abs()),
+        Tolerance::Absolute(t) => Some(t),
+        Tolerance::WhereSharp(t) | Tolerance::OfNormals(t) => sharp(3).then_some(t),
+        Tolerance::WhereAxisSharp(axis, t) => sharp(axis).then_some(t),
+        Tolerance::OfPlane(t) => {
+            let all = of(Feature::Roughness) / value;
+            // At the threshold below which distances count as none, either side may win.
+            let noise = r / 65536.0;
+            let open = value == 0.0 || (all > 0.5 * noise && all < 2.0 * noise);
+            (gap23 > 4.0 * SHARP && !open).then_some((t * r / all).min(1.0))
+        }
+        Tolerance::Curvature(power, t) => {
+            let l = [Feature::Eigenvalue1, Feature::Eigenvalue2, Feature::Eigenvalue3].map(of);
+            let s = l[2].sqrt().max(1e-3 * r);
+            let scale = if power == 1 { s / l[1] } else { s * s / (l[0] * l[1]) };
+            sharp(3).then_some(t * (value + scale))
+        }
+        other => panic!("{feature}: {other:?} is for tests/common/tolerance.rs"),
+    };
+    within.map(|t| t + value.abs() * f64::from(f32::EPSILON))
+}
+
+/// Features that the comparison above leaves out: of every member, of other neighbourhoods, of heights.
+#[test]
+fn the_rest_of_the_catalogue_agrees() {
+    let Some(gpu) = gpu_engine() else { return };
+    let full = std::env::var_os("LIDAR_FEATURES_FULL").is_some_and(|v| v == "1");
+    let mut all: BTreeMap<Feature, Differences> = BTreeMap::new();
+    for scan in scans() {
+        let most = match (full, name(&scan) == LARGEST) {
+            (false, _) => 10_000,
+            (true, true) => 500_000,
+            (true, false) => u64::MAX,
+        };
+        let file = read_with(&scan, &ReadOptions::default().limit(most)).unwrap();
+        let (set, left_out) = FeatureSet::full().available(&file.cloud());
+        let (expected, _) = cpu_engine().features(&file.cloud(), &set, knn(K)).unwrap();
+        let (actual, report) = gpu.features(&file.cloud(), &set, knn(K)).unwrap();
+        assert_eq!(report.backend, "gpu");
+        assert!(actual.flags() == expected.flags(), "flags of {}", name(&scan));
+        let sums = FeatureSet::geometric();
+        // The optimal number may be another where two neighbourhoods' entropies are nearly the same.
+        let same_k = |i: usize| {
+            let k = |columns: &Columns| columns.get(Feature::OptimalK).unwrap()[i];
+            k(&actual) == k(&expected)
+        };
+        for column in actual.iter().filter(|c| sums.iter().all(|f| f != c.feature)) {
+            let entry = all.entry(column.feature).or_default();
+            let truth = expected.get(column.feature).unwrap();
+            let own = matches!(column.feature, Feature::OptimalK | Feature::OptimalRadius);
+            for (i, (&value, &truth)) in column.values.iter().zip(truth).enumerate() {
+                if truth.is_nan() && value.is_nan() {
+                    continue;
+                }
+                let Some(allowed) = allowed(column.feature, &expected, i).filter(|_| !own || same_k(i))
+                else {
+                    entry.left_out += 1;
+                    continue;
+                };
+                let difference = (f64::from(value) - f64::from(truth)).abs();
+                entry.compared += 1;
+                if difference <= allowed {
+                    entry.worst = entry.worst.max(difference);
+                } else {
+                    entry.off += 1;
+                }
+            }
+        }
+        let (n, k) = (file.len(), (0..file.len()).filter(|i| !same_k(*i)).count());
+        let (stragglers, names) = (report.stragglers, left_out.len());
+        println!(
+            "{}: {n} points, {stragglers} stragglers, optimal_k differs at {k}; {names} features left out",
+            name(&scan)
+        );
+    }
+    for (feature, d) in &all {
+        let Differences { worst, off, compared, left_out } = d;
+        println!(
+            "  {feature:26} largest difference {worst:9.2e} of {compared}, {off} off, {left_out} left out"
+        );
+        // Members whose own normals are not sharp show in the variation of normals.
+        let few = if matches!(feature.row().tolerance, Tolerance::OfNormals(_)) { compared / 100 } else { 0 };
+        assert!(*off <= few, "{feature}: {off} of {compared} values are off");
+        assert!(left_out * 4 <= *compared + 40_000, "{feature}: {left_out} left out, {compared} compared");
+    }
+    assert!(all.is_empty() || all.len() > 50, "{}", all.len());
 }
 
 #[test]

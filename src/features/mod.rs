@@ -433,7 +433,12 @@ impl FeatureSet {
 
     /// Whether any feature is about the plane through the members without the query: those have a rule for its absence.
     pub(crate) fn needs_plane(&self) -> bool {
-        self.0.iter().any(|f| f.row().rules.iter().any(|rule| rule.0.intersects(Flags::NO_PLANE)))
+        self.has_rule_for(Flags::NO_PLANE)
+    }
+
+    /// Whether any feature has a value of its own where this flag is set.
+    pub(crate) fn has_rule_for(&self, flag: Flags) -> bool {
+        self.0.iter().any(|f| f.row().rules.iter().any(|rule| rule.0.intersects(flag)))
     }
 }
 

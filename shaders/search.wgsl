@@ -1,7 +1,7 @@
 // One invocation: one point of the chunk, in cell order, or one query that is no point of it (FOREIGN); finds the squared distance of its farthest member, then writes
 // the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
 // (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL): then there can be records
-// for several radii at once (SHELLS), the members' number (COUNTS), their indices in any order (FILL), or whether some are
+// for several radii at once, the members' number (COUNTS), their indices in any order (FILL), or whether some are
 // far below and some not so far (BENEATH).
 //
 // The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
@@ -252,33 +252,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     output[row] = seen;
     #else
     // A member belongs to the smallest radius that reaches it, and so to all larger ones.
-    var shells: array<Sums, SCALES>;
-    for (var s = 0u; s < SCALES; s += 1u) {
-        shells[s] = no_sums();
-    }
+    #shell_declare
     #each_candidate
     let d = dist_sq(q, candidate);
     if (d <= last) {
-        var s = 0u;
-        #if SHELLS
-        while (s < SCALES - 1u && dist_to_u32(d) > grid.ends[s / 4u][s % 4u]) {
-            s += 1u;
-        }
-        #end
-        shells[s] = with_member(shells[s], vec3<i32>(candidate.xyz - q), dist_to_u32(d));
+        let o = vec3<i32>(candidate.xyz - q);
+        let exact = dist_to_u32(d);
+        #shell_insert
     }
     #end
     if (given_up) {
         leave(1u, row);
         return;
     }
-    write_record(row, shells[0]);
-    #if SHELLS
-    for (var s = 1u; s < SCALES; s += 1u) {
-        shells[s] = merged(shells[s], shells[s - 1u]);
-        write_record(s * grid.rows + row, shells[s]);
-    }
-    #end
+    #shell_write
     #end
     #end
     #end

@@ -51,7 +51,10 @@ fn an_empty_cloud_gives_empty_columns() {
             PointCloud::from_columns(&[], &[], &[]),
             PointCloud::from_columns_f32(&[], &[], &[]),
         ];
-        for cloud in clouds.map(|c| c.with_rgb(&[], &[], &[]).with_nir(&[])) {
+        let inputs = |c: PointCloud<'static>| {
+            c.with_rgb(&[], &[], &[]).with_nir(&[]).with_intensity(&[]).with_classification(&[])
+        };
+        for cloud in clouds.map(inputs) {
             let set: FeatureSet = Feature::all().collect();
             let (columns, report) = engine.features(&cloud, &set, knn(20)).unwrap();
             assert!(columns.is_empty() && columns.flags().is_empty(), "{name}");

@@ -55,11 +55,13 @@ fn a_coarse_quantum_merges_points() {
 #[test]
 fn columns_come_in_the_order_they_were_asked_for() {
     let cloud = clouds::terrain(257).colored(255);
+    let classes: Vec<u8> = (0..257).map(|i| 1 + u8::from(i % 4 == 0)).collect();
+    let input = cloud.borrow().with_classification(&classes);
     for (name, engine) in engines() {
         let forth: FeatureSet = Feature::all().collect();
         let back: FeatureSet = forth.iter().collect::<Vec<_>>().into_iter().rev().collect();
-        let (a, report) = engine.features(&cloud.borrow(), &forth, knn(9)).unwrap();
-        let (b, _) = engine.features(&cloud.borrow(), &back, knn(9)).unwrap();
+        let (a, report) = engine.features(&input, &forth, knn(9)).unwrap();
+        let (b, _) = engine.features(&input, &back, knn(9)).unwrap();
         assert_eq!(report.features, forth.iter().collect::<Vec<_>>());
         assert_eq!(report.color, [Some(ColorDepth::Bits8); 2]);
         assert!(b.iter().map(|c| c.feature).eq(back.iter()), "{name}");
@@ -67,7 +69,7 @@ fn columns_come_in_the_order_they_were_asked_for() {
         // kernel, which a driver may fuse differently: the last bits may differ, nothing more.
         for column in &a {
             let alone = FeatureSet::new([column.feature]);
-            let (alone, _) = engine.features(&cloud.borrow(), &alone, knn(9)).unwrap();
+            let (alone, _) = engine.features(&input, &alone, knn(9)).unwrap();
             for other in [&b, &alone] {
                 let other = other.get(column.feature).unwrap();
                 let same = |(x, y): (&f32, &f32)| {

@@ -315,7 +315,7 @@ impl Search {
                 text.integer("BENEATH_NEAR", near).integer("BENEATH_FAR", far).when("BENEATH", true)
             }
             Output::Records(needs, scales) => {
-                text.constant("SCALES", scales).when("SHELLS", scales > 1);
+                text.shells(scales);
                 // A list of 128 and a narrow distance keep sums in 32 bits; a ball has any number of members.
                 needs.write_sums(text, self.wide || self.rule == Reach::Within);
                 text.add(if scales > 1 { shader::MERGE } else { "" })

@@ -59,6 +59,7 @@ pub(crate) struct Text {
     body: String,
     defined: Vec<&'static str>,
     k: u32,
+    scales: u32,
     columns: String,
     extras: String,
 }
@@ -70,6 +71,7 @@ impl Text {
             body: String::new(),
             defined: Vec::new(),
             k: 1,
+            scales: 1,
             columns: String::new(),
             extras: String::new(),
         };
@@ -123,6 +125,12 @@ impl Text {
     /// Length of the list of nearest distances.
     pub(crate) fn list(&mut self, k: u32) -> &mut Self {
         self.k = k;
+        self
+    }
+
+    /// Number of radii that a search sums up within.
+    pub(crate) fn shells(&mut self, scales: u32) -> &mut Self {
+        self.scales = scales;
         self
     }
 
@@ -181,11 +189,36 @@ impl Text {
                 out.push_str(&self.extras);
             } else if let Some(list) = line.strip_prefix("#list_") {
                 self.write_list(list, out);
+            } else if let Some(shells) = line.strip_prefix("#shell_") {
+                self.write_shells(shells, out);
             } else {
                 out.push_str(&lines[i].replace("#last", &format!("s{}", self.k - 1)));
                 out.push('\n');
             }
             i += 1;
+        }
+    }
+
+    /// Sums of each radius: named, since an index that is not constant would put them out of the registers.
+    fn write_shells(&self, what: &str, out: &mut String) {
+        for s in 0..self.scales {
+            let last = s + 1 == self.scales;
+            let _ = match what {
+                "declare" => writeln!(out, "var shell{s} = no_sums();"),
+                "insert" => {
+                    let limit = format!("if (exact <= grid.ends[{}u][{}u])", s / 4, s % 4);
+                    let condition = if last { "" } else { &limit };
+                    let otherwise = if s == 0 { "" } else { "else " };
+                    writeln!(out, "{otherwise}{condition} {{ shell{s} = with_member(shell{s}, o, exact); }}")
+                }
+                "write" if s == 0 => writeln!(out, "write_record(row, shell0);"),
+                "write" => writeln!(
+                    out,
+                    "shell{s} = merged(shell{s}, shell{});\nwrite_record({s}u * grid.rows + row, shell{s});",
+                    s - 1
+                ),
+                _ => writeln!(out, "unknown directive {what}"),
+            };
         }
     }
 

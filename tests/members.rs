@@ -551,3 +551,39 @@ fn lists_within_a_radius_are_those_of_the_cpu() {
     println!("{members} members");
     assert!(members > 1_000_000);
 }
+
+/// A row's rules say all that there is to say: what a flag does not explain is a number, and what it does is the row's.
+#[test]
+fn what_is_undefined_is_what_the_rows_state() {
+    let mut with_rule = 0;
+    for cloud in small() {
+        let classes: Vec<u8> = (0..cloud.len()).map(|i| 1 + u8::from(i % 3 == 0)).collect();
+        let input = cloud.borrow().with_classification(&classes);
+        let (set, _) = Feature::all().collect::<FeatureSet>().available(&input);
+        for rule in [common::knn(1), common::knn(2), common::knn(9), Neighborhood::radius(0.05).unwrap()] {
+            for (name, engine) in engines() {
+                let what = format!("{name}, {}, {}", cloud.name, rule.suffix());
+                let (columns, _) = engine.features(&input, &set, rule).unwrap();
+                for column in &columns {
+                    for (i, (value, flags)) in column.values.iter().zip(columns.flags()).enumerate() {
+                        let rules = column.feature.row().rules;
+                        let stated = rules.iter().find(|r| Flags(*flags).intersects(r.0));
+                        let right = match stated {
+                            Some((_, stated)) if stated.is_nan() => value.is_nan(),
+                            Some((_, stated)) => *value == *stated as f32,
+                            None => value.is_finite(),
+                        };
+                        with_rule += usize::from(stated.is_some());
+                        assert!(
+                            right,
+                            "{what}: {} of point {i} is {value}, flags {flags:#x}",
+                            column.feature
+                        );
+                    }
+                }
+            }
+        }
+    }
+    println!("{with_rule} values that a row's rules state");
+    assert!(with_rule > 100_000);
+}

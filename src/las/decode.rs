@@ -130,7 +130,8 @@ impl LazFile<'_> {
             let mut points = 0;
             let mut whole = 0;
             for chunk in &chunks[*next..] {
-                let fits = chunk.restart.is_none()
+                let fits = whole < self.compression.together
+                    && chunk.restart.is_none()
                     && chunk.points <= WHOLE_CHUNK
                     && points + chunk.points <= wanted.min(fitting);
                 if !fits {

@@ -5,7 +5,10 @@
 //! adds one extra-bytes dimension per column.
 //!
 //! Files are not trusted. Every count, length and offset is checked against the file's length before anything is
-//! allocated from it, records are decoded in bounded batches, and vectors grow as records decode.
+//! allocated from it, records are decoded in bounded batches, and vectors grow as records decode. The laz crate panics on
+//! some damaged streams, which nothing short of decoding them can tell; such a panic becomes an [`Error::Las`]. A program
+//! built with `panic = "abort"` has no such net and should read files of unknown origin in a process of their own.
+//! A small file may be forged to decode to billions of points: [`ReadOptions::limit`] bounds what is read.
 
 mod chunks;
 mod crs;

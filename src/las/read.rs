@@ -179,6 +179,7 @@ impl Raw {
         self.xyz.try_reserve(more)?;
         self.intensity.try_reserve(more)?;
         self.classification.try_reserve(more)?;
+        self.withheld.try_reserve(more)?;
         self.rgb.iter_mut().flatten().chain(&mut self.nir).try_for_each(|column| column.try_reserve(more))
     }
 

@@ -279,9 +279,9 @@ fn memory_does_not_follow_the_length_of_records() {
     // laz takes 2 kB for each extra byte of a record, four times that in layers, by each thread; and a chunk's
     // points at once, before there are any.
     for (format, refused) in [(3, false), (6, true)] {
-        let plain = ground.file(&Spec::new(format, 2).extra_bytes(60_000), "las");
+        let plain = ground.file(&Spec::new(format, 2).extra_bytes(20_000), "las");
         assert_eq!(ground.open(&plain).unwrap(), 2);
-        let packed = ground.file(&Spec::new(format, 2).extra_bytes(60_000), "laz");
+        let packed = ground.file(&Spec::new(format, 2).extra_bytes(20_000), "laz");
         let result = ground.open(&packed);
         match result {
             Err(Error::Las { message, .. }) if refused => assert!(message.contains("of memory"), "{message}"),

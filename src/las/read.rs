@@ -3,6 +3,8 @@
 use std::collections::TryReserveError;
 use std::path::Path;
 
+use laz::DecompressionSelection;
+
 use super::decode::Records;
 use super::layout::{INTENSITY, Layout, i32_at, u16_at};
 use super::{Watch, report, scale};
@@ -122,7 +124,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<LasCloud> {
 /// # Errors
 /// As [`read`]; [`Error::Cancelled`] if the watch breaks.
 pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<LasCloud> {
-    let mut records = Records::open(path.as_ref())?;
+    let mut records = Records::open_for(path.as_ref(), fields())?;
     let layout = records.header().layout;
     let length = records.header().record_length;
     let all = records.header().points.min(options.limit.unwrap_or(u64::MAX));
@@ -150,6 +152,12 @@ pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<La
         report(options.watch, done, all)?;
     }
     columns.finish(&records)
+}
+
+/// The fields that become columns; formats 6 and up need not be decoded for others.
+fn fields() -> DecompressionSelection {
+    let shape = DecompressionSelection::base().decompress_z().decompress_intensity();
+    shape.decompress_classification().decompress_flags().decompress_rgb().decompress_nir()
 }
 
 /// Columns as recorded; they grow as records decode.

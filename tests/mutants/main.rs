@@ -2,6 +2,7 @@
 //!
 //! A mutant is made from its number alone. `LIDAR_FEATURES_MUTANTS=n` makes n of each kind instead of 10,000,
 //! `LIDAR_FEATURES_FIRST_MUTANT=i` begins with number i: a failure that names mutant i is repeated with that and n = 1.
+//! `LIDAR_FEATURES_ORIGINALS=folder` puts the files to damage there, for fuzzing (scripts/fuzz).
 #![cfg(feature = "las")]
 
 mod bytes;
@@ -220,6 +221,9 @@ fn originals_are_sound_and_mutants_repeat() {
             assert_eq!(read(&path).unwrap().len(), 240, "{ending} {i}");
             // The las crate reads it too: what is damaged was whole.
             assert_eq!(files::see(&path).len(), 240);
+            if let Ok(seeds) = std::env::var("LIDAR_FEATURES_ORIGINALS") {
+                std::fs::copy(&path, Path::new(&seeds).join(format!("{i}.{ending}"))).unwrap();
+            }
         }
         assert_eq!(kind.mutant(7).0, kind.mutant(7).0);
         assert_ne!(kind.mutant(7).0, kind.mutant(8).0);

@@ -31,9 +31,9 @@ pub(super) struct Compression {
     pub(super) together: usize,
 }
 
-/// What decoders may take at a time. One of 13,900 extra bytes a point reaches it; a file of 300 kB can ask for four times as
-/// much, and by each thread.
-const MOST_STATE_BYTES: u64 = 128 << 20;
+/// What decoders may take at a time. One of 6,900 extra bytes a point reaches it (all dimensions that a file can describe
+/// have half as many); a file of 300 kB can ask for nine times as much, and by each thread.
+const MOST_STATE_BYTES: u64 = 64 << 20;
 /// Of laz, for each extra byte: a model of 256 symbols.
 const MODEL_BYTES: u64 = 2400;
 

@@ -56,10 +56,10 @@ struct Decoding {
     threads: ThreadPool,
 }
 
-/// laz decodes a GPS time by a call of itself for each time that the stream switches between its sequences: once, in a file
-/// that is whole, but a damaged one overran a stack of 2 MiB, which ends the process. This takes a million switches
-/// (three bytes can say a thousand of them, so a stream made for it gets beyond). Memory is taken as it is used.
-const STACK_BYTES: usize = 64 << 20;
+/// laz decodes a GPS time by a call of itself, of 48 bytes, for each time that the stream switches between its sequences:
+/// once, in a file that is whole. One byte can say 9,000 switches, and a damaged file overran a stack of 64 MiB, which ends
+/// the process. This takes five million; memory is taken as it is used. Only a check of the stream itself would be proof.
+const STACK_BYTES: usize = 256 << 20;
 
 /// A chunk that is being decoded piece by piece.
 struct Stream {

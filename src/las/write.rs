@@ -405,7 +405,7 @@ fn patch(bytes: &mut [u8], at: usize, value: &[u8]) {
 /// Points of a chunk, as other writers have them.
 const CHUNK_POINTS: usize = 50_000;
 /// Bytes of a chunk, at most. laz takes as much before the first point, however few there are.
-const CHUNK_BYTES: usize = 64 << 20;
+const CHUNK_BYTES: usize = 32 << 20;
 
 /// The compression of the output: the point format's own items, the extra bytes last.
 fn laszip(named: &Named, header: &Header, plan: &Plan) -> Result<LazVlr> {

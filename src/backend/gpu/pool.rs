@@ -251,6 +251,9 @@ mod tests {
         assert_eq!(pool.stats().bytes_idle, 0);
     }
 
+    /// A buffer's name, bytes and usage.
+    type Named = (u64, u64, u8);
+
     /// What a user of the pool does.
     #[derive(Debug, Clone)]
     enum Step {
@@ -280,13 +283,13 @@ mod tests {
             failures in proptest::collection::vec(proptest::bool::weighted(0.2), 0..60),
         ) {
             let (created, failing) = (AtomicU64::new(0), Mutex::new(failures));
-            let pool: Pool<(u64, u64, u8), u8> = Pool::new(limit, move |bytes, usage| {
+            let pool: Pool<Named, u8> = Pool::new(limit, move |bytes, usage| {
                 match lock(&failing).pop() {
                     Some(true) => Err(Error::GpuOutOfMemory { bytes, what: "device" }),
                     _ => Ok((created.fetch_add(1, Ordering::SeqCst), bytes, usage)),
                 }
             });
-            let mut held: Vec<(Loan<(u64, u64, u8), u8>, u64)> = Vec::new();
+            let mut held: Vec<(Loan<Named, u8>, u64)> = Vec::new();
             for step in steps {
                 match step {
                     Step::Acquire(bytes, usage) => match pool.acquire(bytes, usage, "it") {

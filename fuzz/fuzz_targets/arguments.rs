@@ -37,7 +37,7 @@ fn parse<'a>(arguments: impl Iterator<Item = &'a str>) {
     let Ok(neighborhoods) = arguments.scope.neighborhoods() else { return };
     assert!(!neighborhoods.is_empty());
     for neighborhood in &neighborhoods {
-        assert!(neighborhood.suffix().starts_with('_') && !scope::words(neighborhood).is_empty());
+        assert!(!neighborhood.suffix().is_empty() && !scope::words(neighborhood).is_empty());
         let (most, distance) = scope::bounds(neighborhood, &Conventions::ours());
         assert!(most.is_some() || distance.is_some());
         assert!(distance.is_none_or(|distance| distance.is_finite() && distance > 0.0));

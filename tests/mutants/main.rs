@@ -265,6 +265,7 @@ fn mutants_are_read_or_refused() {
             place.rsplit_once("/src/").map_or(&**place, |(_, end)| end)
         );
     }
-    let shown = failures.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-    assert!(failures.is_empty(), "{} failures:\n{shown}", failures.len());
+    // The hook is silent about this test's own panic too.
+    failures.iter().take(20).for_each(|failure| println!("{failure}"));
+    assert!(failures.is_empty(), "{} failures", failures.len());
 }

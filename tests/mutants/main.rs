@@ -20,7 +20,7 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use files::Random;
-use lidar_features::las::{ReadOptions, WriteOptions, read, read_with, write_with_columns};
+use lidar_features::las::{LasCloud, ReadOptions, WriteOptions, read, read_with, write_with_columns};
 use lidar_features::{Backend, Engine, Error, FeatureSet, Neighborhood};
 
 /// Bytes that one mutant may take at once: an original has 20 kB.
@@ -68,7 +68,7 @@ impl Files {
         let outcome = match written {
             Ok(_) => match read(output) {
                 Ok(back) if back == cloud => Ok("written"),
-                Ok(_) => Err("the written file has other points".to_owned()),
+                Ok(back) => Err(format!("the written file has other {}", differences(&back, &cloud))),
                 Err(error) => Err(format!("the written file cannot be read: {error}")),
             },
             Err(_) if output.exists() => Err("a file was left where writing failed".to_owned()),
@@ -77,6 +77,20 @@ impl Files {
         let _ = std::fs::remove_file(output);
         outcome
     }
+}
+
+/// Which columns of two clouds differ.
+fn differences(a: &LasCloud, b: &LasCloud) -> String {
+    let equal = [
+        ("coordinates", a.lattice() == b.lattice()),
+        ("colours", a.rgb == b.rgb),
+        ("near-infrared", a.nir == b.nir),
+        ("intensity", a.intensity == b.intensity),
+        ("classes", a.classification == b.classification),
+        ("flags", a.withheld == b.withheld),
+        ("notes", a.unit_note == b.unit_note),
+    ];
+    equal.iter().filter(|(_, equal)| !equal).map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
 /// The kinds of error that a damaged file may end in. [`Error::Io`] is none of them: nothing failed but the file.

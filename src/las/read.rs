@@ -154,10 +154,9 @@ pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<La
     columns.finish(&records)
 }
 
-/// The fields that become columns; formats 6 and up need not be decoded for others.
+/// All fields but the time: no column needs it, and laz' decoder of it is the one that overruns stacks.
 fn fields() -> DecompressionSelection {
-    let shape = DecompressionSelection::base().decompress_z().decompress_intensity();
-    shape.decompress_classification().decompress_flags().decompress_rgb().decompress_nir()
+    DecompressionSelection::all().skip_gps_time()
 }
 
 /// Columns as recorded; they grow as records decode.

@@ -134,3 +134,16 @@ fn a_second_run_gives_the_same_bits() {
         }
     }
 }
+
+/// In a process of its own, whose device has WebGPU's default limits and no optional feature.
+#[test]
+fn webgpus_default_limits_are_enough() {
+    let Some(_) = gpu_engine() else { return };
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "columns_agree_on_every_small_cloud"])
+        .env("LIDAR_FEATURES_GPU_LIMITS", "webgpu")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && text.contains("1 passed"), "{text}");
+}

@@ -27,6 +27,33 @@ pub(super) struct Compression {
     /// Records of formats 6 and up: each field has its own stream, whose lengths stand at a chunk's begin.
     pub(super) layers: Option<usize>,
     pub(super) chunks: Vec<Chunk>,
+    /// Chunks that may be decoded at a time, each with a decoder of its own.
+    pub(super) together: usize,
+}
+
+/// What decoders may take at a time. One of 6,900 extra bytes a point reaches it (all dimensions that a file can describe
+/// have half as many); a file of 300 kB can ask for nine times as much, and by each thread.
+const MOST_STATE_BYTES: u64 = 64 << 20;
+/// Of laz, for each extra byte: a model of 256 symbols.
+const MODEL_BYTES: u64 = 2400;
+
+/// About what laz allocates for these items before the first point, to read or to write; an error if that is too much.
+pub(super) fn state_bytes(named: &Named, vlr: &LazVlr) -> Result<u64> {
+    let of = |item: LazItemType| match item {
+        LazItemType::Byte(n) => u64::from(n) * MODEL_BYTES,
+        // Layered items have four sets of models.
+        LazItemType::Byte14(n) => 4 * u64::from(n) * MODEL_BYTES,
+        // Other fields have a fixed number of models.
+        _ => 1 << 17,
+    };
+    let bytes = vlr.items().iter().map(|item| of(item.item_type())).sum();
+    if bytes > MOST_STATE_BYTES {
+        return Err(named.bad(format!(
+            "compressed records of {} bytes take {bytes} bytes of memory for each chunk, more than {MOST_STATE_BYTES}",
+            vlr.items_size()
+        )));
+    }
+    Ok(bytes)
 }
 
 const POINT_WISE: u16 = 1;
@@ -51,13 +78,15 @@ impl Compression {
         let vlr = LazVlr::from_buffer(data).map_err(|e| named.bad(format!("laszip record: {e}")))?;
         let layered = check_items(named, header, &vlr, compressor)?;
         let layers = layered.then(|| layer_count(&vlr));
+        let state_bytes = state_bytes(named, &vlr)?;
         let mut source = Table { named, header, vlr: &vlr, layers, file: BufReader::new(file) };
         let chunks = match compressor {
             _ if header.points == 0 => Vec::new(),
             POINT_WISE => vec![source.rest_of_file(header.point_offset, None)],
             _ => source.chunks()?,
         };
-        Ok(Self { vlr, layers, chunks })
+        let together = (MOST_STATE_BYTES / state_bytes).max(1) as usize;
+        Ok(Self { vlr, layers, chunks, together })
     }
 }
 

@@ -5,9 +5,10 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use laz::LazItem;
+use laz::DecompressionSelection;
 use laz::record::{LayeredPointRecordDecompressor, RecordDecompressor, SequentialPointRecordDecompressor};
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::Named;
 use super::chunks::{Chunk, Compression, check_layers, layered_head};
@@ -43,8 +44,22 @@ pub(super) struct Records {
 
 enum Kind {
     Plain,
-    Laz { compression: Compression, next: usize, open: Option<Stream> },
+    Laz { decoding: Decoding, next: usize, open: Option<Stream> },
 }
+
+/// How compressed records are decoded.
+struct Decoding {
+    compression: Compression,
+    /// Fields to decode; sequential records are always decoded whole.
+    fields: DecompressionSelection,
+    /// Where laz works: threads with [`STACK_BYTES`].
+    threads: ThreadPool,
+}
+
+/// laz decodes a GPS time by a call of itself, of 48 bytes, for each time that the stream switches between its sequences:
+/// once, in a file that is whole. One byte can say 9,000 switches, and a damaged file overran a stack of 64 MiB, which ends
+/// the process. This takes five million; memory is taken as it is used. Only a check of the stream itself would be proof.
+const STACK_BYTES: usize = 256 << 20;
 
 /// A chunk that is being decoded piece by piece.
 struct Stream {
@@ -57,6 +72,11 @@ struct Stream {
 impl Records {
     /// Opens a file and checks everything that stands outside the points.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        Self::open_for(path, DecompressionSelection::all())
+    }
+
+    /// Opens a file of which these fields are needed; others may be those of another record.
+    pub(super) fn open_for(path: &Path, fields: DecompressionSelection) -> Result<Self> {
         let named = Named::new(path);
         let mut file = File::open(path).map_err(|e| named.io(e))?;
         if !file.metadata().map_err(|e| named.io(e))?.is_file() {
@@ -65,7 +85,10 @@ impl Records {
         let header = Header::read(path, &file)?;
         let source = if header.compressed {
             let compression = Compression::read(&named, &header, &mut file)?;
-            Kind::Laz { compression, next: 0, open: None }
+            let threads = ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
+            let threads = threads.stack_size(STACK_BYTES).build();
+            let threads = threads.map_err(|e| named.bad(format!("no threads to decompress with: {e}")))?;
+            Kind::Laz { decoding: Decoding { compression, fields, threads }, next: 0, open: None }
         } else {
             file.seek(SeekFrom::Start(header.point_offset)).map_err(|e| named.io(e))?;
             Kind::Plain
@@ -97,9 +120,10 @@ impl Records {
                 self.file.read_exact(out).map_err(|e| self.named.reading(e))?;
                 n
             }
-            Kind::Laz { compression, next, open } => {
-                let file =
-                    LazFile { named: &self.named, header: &self.header, compression, file: &mut self.file };
+            Kind::Laz { decoding, next, open } => {
+                let Decoding { compression, fields, threads } = decoding;
+                let (named, header, file) = (&self.named, &self.header, &mut self.file);
+                let file = LazFile { named, header, compression, fields: *fields, threads, file };
                 file.next_batch(next, open, wanted, fitting, out)?
             }
         };
@@ -112,6 +136,8 @@ struct LazFile<'a> {
     named: &'a Named,
     header: &'a Header,
     compression: &'a Compression,
+    fields: DecompressionSelection,
+    threads: &'a ThreadPool,
     file: &'a mut File,
 }
 
@@ -130,7 +156,8 @@ impl LazFile<'_> {
             let mut points = 0;
             let mut whole = 0;
             for chunk in &chunks[*next..] {
-                let fits = chunk.restart.is_none()
+                let fits = whole < self.compression.together
+                    && chunk.restart.is_none()
                     && chunk.points <= WHOLE_CHUNK
                     && points + chunk.points <= wanted.min(fitting);
                 if !fits {
@@ -178,7 +205,7 @@ impl LazFile<'_> {
             (packed, rest) = (packed_rest, rest_rest);
             jobs.push((chunk, source, target));
         }
-        jobs.into_par_iter().try_for_each(|(chunk, source, target)| {
+        let decode = |(chunk, source, target): (&Chunk, &[u8], &mut [u8])| {
             if target.is_empty() {
                 return Ok(());
             }
@@ -188,11 +215,12 @@ impl LazFile<'_> {
                 check_layers(self.named, self.header, chunk, head)?;
             }
             let decoded = contained(|| {
-                let mut decoder = decoder(self.compression.vlr.items(), Cursor::new(source))?;
+                let mut decoder = self.decoder(Cursor::new(source))?;
                 Ok(decoder.decompress_many(target)?)
             });
             self.decoded(chunk.start, decoded)
-        })
+        };
+        self.threads.install(|| jobs.into_par_iter().try_for_each(decode))
     }
 
     fn stream(&mut self, chunk: &Chunk) -> Result<Stream> {
@@ -209,8 +237,7 @@ impl LazFile<'_> {
         }
         // The clone shares the file's position; nothing else reads until the stream ends.
         let source = BufReader::new(self.file.try_clone().map_err(|e| self.named.io(e))?);
-        let decoder =
-            decoder(self.compression.vlr.items(), source).map_err(|e| self.named.bad(e.to_string()))?;
+        let decoder = self.decoder(source).map_err(|e| self.named.bad(e.to_string()))?;
         let until_restart = chunk.restart.unwrap_or(u64::MAX);
         Ok(Stream { decoder, restart: chunk.restart, until_restart, left: chunk.points })
     }
@@ -223,11 +250,14 @@ impl LazFile<'_> {
                 stream.decoder.reset();
                 let items = self.compression.vlr.items();
                 stream.decoder.set_fields_from(items).map_err(|e| self.named.bad(e.to_string()))?;
+                stream.decoder.set_selection(self.fields);
                 stream.until_restart = stream.restart.unwrap_or(u64::MAX);
             }
             let n = ((rest.len() / length) as u64).min(stream.until_restart);
             let (now, later) = rest.split_at_mut(n as usize * length);
-            let decoded = contained(|| Ok(stream.decoder.decompress_many(now)?));
+            let decoder = &mut stream.decoder;
+            let decode = || contained(|| Ok(decoder.decompress_many(now)?));
+            let decoded = self.threads.install(decode);
             self.decoded(self.header.point_offset, decoded)?;
             stream.until_restart -= n;
             stream.left -= n;
@@ -250,19 +280,19 @@ impl LazFile<'_> {
     fn short(&self, chunk: &Chunk) -> crate::Error {
         self.named.bad(format!("the chunk at byte {} has only {} bytes", chunk.start, chunk.bytes))
     }
-}
 
-/// A decoder of items whose versions were checked to be all sequential or all layered.
-fn decoder<'a, R: Read + Seek + Send + Sync + 'a>(
-    items: &Vec<LazItem>,
-    source: R,
-) -> laz::Result<Box<dyn RecordDecompressor<R> + Send + 'a>> {
-    let layered = items.iter().any(|item| item.version() >= 3);
-    let mut decoder: Box<dyn RecordDecompressor<R> + Send + 'a> = if layered {
-        Box::new(LayeredPointRecordDecompressor::new(source))
-    } else {
-        Box::new(SequentialPointRecordDecompressor::new(source))
-    };
-    decoder.set_fields_from(items)?;
-    Ok(decoder)
+    /// A decoder of items whose versions were checked to be all sequential or all layered.
+    fn decoder<'r, R: Read + Seek + Send + Sync + 'r>(
+        &self,
+        source: R,
+    ) -> laz::Result<Box<dyn RecordDecompressor<R> + Send + 'r>> {
+        let mut decoder: Box<dyn RecordDecompressor<R> + Send + 'r> = if self.compression.layers.is_some() {
+            Box::new(LayeredPointRecordDecompressor::new(source))
+        } else {
+            Box::new(SequentialPointRecordDecompressor::new(source))
+        };
+        decoder.set_fields_from(self.compression.vlr.items())?;
+        decoder.set_selection(self.fields);
+        Ok(decoder)
+    }
 }

@@ -186,6 +186,29 @@ pub(super) fn record<'a>(descriptors: impl Iterator<Item = &'a Descriptor>) -> V
     Vlr { header, data }
 }
 
+/// Reads `data` as descriptions of a record's extra bytes and panics unless each of the bytes then belongs to one
+/// dimension: for tests and fuzzing. The first bytes choose the record's length and how the descriptions are cut.
+#[cfg(any(test, fuzzing))]
+pub fn exercise(data: &[u8]) {
+    let [low, high, cut, data @ ..] = data else { return };
+    let (base, length) = (20, usize::from(u16::from_le_bytes([*low, *high])).max(20));
+    let (first, second) = data.split_at(data.len() * usize::from(*cut) / 256);
+    let (all, _) = dimensions([first, second].into_iter(), base, length);
+    let mut at = base;
+    for (i, dimension) in all.iter().enumerate() {
+        assert_eq!(dimension.range.start, at);
+        assert_eq!(dimension.descriptor.size(), Some(dimension.range.len()));
+        assert!(dimension.record < 2 && (i == 0 || all[i - 1].record <= dimension.record));
+        assert!(dimension.descriptor.text_name().len() <= 3 * NAME.len());
+        at = dimension.range.end;
+    }
+    assert_eq!(at, length);
+    for list in all.chunks(MOST_DIMENSIONS) {
+        let vlr = record(list.iter().map(|d| &d.descriptor));
+        assert_eq!(vlr.data.len(), usize::from(u16::from_le_bytes([vlr.header[20], vlr.header[21]])));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +237,26 @@ mod tests {
         let (all, note) = dimensions([known.0.as_slice(), known.0.as_slice()].into_iter(), 20, 26);
         assert_eq!(all.iter().map(|d| d.range.clone()).collect::<Vec<_>>(), [20..24, 24..26]);
         assert!(note.unwrap().contains("Planarity"));
+    }
+
+    #[test]
+    fn any_bytes_describe_a_record() {
+        let mut state = 1u64;
+        for i in 0..3_000 {
+            let mut data: Vec<u8> = (0..3 + i % 1200)
+                .map(|_| {
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (state >> 56) as u8
+                })
+                .collect();
+            // Types that exist, in most of them.
+            for kind in data.iter_mut().skip(3 + 2).step_by(DESCRIPTOR) {
+                *kind %= 34;
+            }
+            data[1] %= 4;
+            exercise(&data);
+        }
     }
 
     #[test]

@@ -168,7 +168,8 @@ impl Header {
         };
         // The header's pointer means a record in this file only if the encoding says so (bit 1).
         let start = raw.start_of_waveform_data_packet_record.filter(|_| raw.global_encoding & 2 != 0);
-        let waveform_evlr = start.and_then(|s| evlrs.iter().position(|e| e.data.start == s + EVLR_HEADER));
+        let waveform_data = start.and_then(|s| s.checked_add(EVLR_HEADER));
+        let waveform_evlr = waveform_data.and_then(|data| evlrs.iter().position(|e| e.data.start == data));
         let waveform = match start {
             Some(start) if waveform_evlr.is_none() => source.evlrs(start, 1, end_of_points)?.pop(),
             _ => None,

@@ -5,7 +5,11 @@
 //! adds one extra-bytes dimension per column.
 //!
 //! Files are not trusted. Every count, length and offset is checked against the file's length before anything is
-//! allocated from it, records are decoded in bounded batches, and vectors grow as records decode.
+//! allocated from it, records are decoded in bounded batches, and vectors grow as records decode. The laz crate panics on
+//! some damaged streams, which nothing short of decoding them can tell; such a panic becomes an [`Error::Las`]. A program
+//! built with `panic = "abort"` has no such net. And a stream made for it can overrun laz' stack: one of formats 1 to 5, or
+//! of 6 and up when it is written again. Who fears such files handles them in a process of their own.
+//! A small file may be forged to decode to billions of points: [`ReadOptions::limit`] bounds what is read.
 
 mod chunks;
 mod crs;
@@ -19,6 +23,9 @@ mod scale;
 mod wkt;
 mod write;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use extra_bytes::exercise as exercise_extra_bytes;
 pub use read::{LasCloud, ReadOptions, read, read_with};
 pub use write::{FLAGS, WriteOptions, WriteSummary, check_output, write_with_columns};
 

@@ -3,6 +3,8 @@
 use std::collections::TryReserveError;
 use std::path::Path;
 
+use laz::DecompressionSelection;
+
 use super::decode::Records;
 use super::layout::{INTENSITY, Layout, i32_at, u16_at};
 use super::{Watch, report, scale};
@@ -122,7 +124,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<LasCloud> {
 /// # Errors
 /// As [`read`]; [`Error::Cancelled`] if the watch breaks.
 pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<LasCloud> {
-    let mut records = Records::open(path.as_ref())?;
+    let mut records = Records::open_for(path.as_ref(), fields())?;
     let layout = records.header().layout;
     let length = records.header().record_length;
     let all = records.header().points.min(options.limit.unwrap_or(u64::MAX));
@@ -152,6 +154,11 @@ pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<La
     columns.finish(&records)
 }
 
+/// All fields but the time: no column needs it, and laz' decoder of it is the one that overruns stacks.
+fn fields() -> DecompressionSelection {
+    DecompressionSelection::all().skip_gps_time()
+}
+
 /// Columns as recorded; they grow as records decode.
 struct Raw {
     xyz: Vec<[i32; 3]>,
@@ -179,6 +186,7 @@ impl Raw {
         self.xyz.try_reserve(more)?;
         self.intensity.try_reserve(more)?;
         self.classification.try_reserve(more)?;
+        self.withheld.try_reserve(more)?;
         self.rgb.iter_mut().flatten().chain(&mut self.nir).try_for_each(|column| column.try_reserve(more))
     }
 

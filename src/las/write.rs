@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use laz::{LasZipError, LazItemRecordBuilder, LazVlr, ParLasZipCompressor};
+use laz::{LasZipError, LazItemRecordBuilder, LazVlr, LazVlrBuilder, ParLasZipCompressor};
 use rayon::prelude::*;
 
+use super::chunks::state_bytes;
 use super::decode::{Records, contained};
 use super::extra_bytes::{self, Descriptor, Dimension, Kind, MOST_DIMENSIONS, NAME};
 use super::header::{COMPRESSED, EXTRA_BYTES, Evlr, Header, Vlr, field};
@@ -401,11 +402,20 @@ fn patch(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
 }
 
+/// Points of a chunk, as other writers have them.
+const CHUNK_POINTS: usize = 50_000;
+/// Bytes of a chunk, at most. laz takes as much before the first point, however few there are.
+const CHUNK_BYTES: usize = 32 << 20;
+
 /// The compression of the output: the point format's own items, the extra bytes last.
 fn laszip(named: &Named, header: &Header, plan: &Plan) -> Result<LazVlr> {
     let extra = plan.record_length - header.layout.base;
     let items = LazItemRecordBuilder::default_for_point_format_id(header.format_id, extra as u16);
-    Ok(LazVlr::from_laz_items(items.map_err(|e| compression(named, e))?))
+    let builder = LazVlrBuilder::new(items.map_err(|e| compression(named, e))?);
+    let points = CHUNK_POINTS.min(CHUNK_BYTES / plan.record_length);
+    let vlr = builder.with_fixed_chunk_size(points as u32).build();
+    state_bytes(named, &vlr)?;
+    Ok(vlr)
 }
 
 fn laszip_vlr(named: &Named, laz: &LazVlr) -> Result<Vlr> {

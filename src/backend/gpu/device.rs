@@ -76,6 +76,12 @@ fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor })
 }
 
+/// For tests: `LIDAR_FEATURES_GPU_LIMITS=webgpu` takes nothing of an adapter that WebGPU does not grant everywhere.
+/// wgpu's own `STRICT_WEBGPU_COMPLIANCE` cannot be asked for: in 30.0.1 it leaves no buffer bindings on native devices.
+fn as_in_a_browser() -> bool {
+    std::env::var("LIDAR_FEATURES_GPU_LIMITS").is_ok_and(|limits| limits == "webgpu")
+}
+
 fn usable_on(backends: wgpu::Backends) -> Vec<(AdapterInfo, wgpu::Adapter)> {
     let found = pollster::block_on(instance(backends).enumerate_adapters(backends));
     let mut adapters: Vec<_> = found
@@ -98,6 +104,18 @@ fn usable_on(backends: wgpu::Backends) -> Vec<(AdapterInfo, wgpu::Adapter)> {
 /// The least that the kernels need: WebGPU's defaults.
 fn required_limits() -> wgpu::Limits {
     wgpu::Limits::default()
+}
+
+/// What is asked of an adapter: larger buffers if it has them, since fewer chunks then do.
+fn asked_limits(has: &wgpu::Limits, as_in_a_browser: bool) -> wgpu::Limits {
+    match as_in_a_browser {
+        true => required_limits(),
+        false => wgpu::Limits {
+            max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
+            max_buffer_size: has.max_buffer_size,
+            ..required_limits()
+        },
+    }
 }
 
 /// An open device, its queue, and whether it was lost.
@@ -127,16 +145,15 @@ impl Device {
                 _ => no_adapter_reason(),
             }));
         };
-        let has = adapter.limits();
-        let limits = wgpu::Limits {
-            max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
-            max_buffer_size: has.max_buffer_size,
-            ..required_limits()
-        };
+        let strict = as_in_a_browser();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("lidar-features"),
-            required_features: adapter.features() & OPTIONAL_FEATURES,
-            required_limits: limits,
+            required_features: if strict {
+                wgpu::Features::empty()
+            } else {
+                adapter.features() & OPTIONAL_FEATURES
+            },
+            required_limits: asked_limits(&adapter.limits(), strict),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
@@ -189,5 +206,32 @@ fn no_adapter_reason() -> String {
             format!("{} lacks compute shaders or WebGPU's default limits", AdapterInfo::of(&adapter))
         }
         Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_asked_than_webgpu_grants_but_for_the_size_of_buffers() {
+        let has = wgpu::Limits {
+            max_storage_buffer_binding_size: 1 << 31,
+            max_buffer_size: 1 << 33,
+            max_storage_buffers_per_shader_stage: 64,
+            ..Default::default()
+        };
+        let asked = asked_limits(&has, false);
+        assert_eq!((asked.max_storage_buffer_binding_size, asked.max_buffer_size), (1 << 31, 1 << 33));
+        assert_eq!(asked.max_storage_buffers_per_shader_stage, 8);
+        assert_eq!(asked_limits(&has, true), wgpu::Limits::default());
+    }
+
+    #[test]
+    fn downlevel_adapters_are_not_usable() {
+        for limits in [wgpu::Limits::downlevel_defaults(), wgpu::Limits::downlevel_webgl2_defaults()] {
+            assert!(!required_limits().check_limits(&limits));
+            assert!(limits.max_storage_buffers_per_shader_stage < 8);
+        }
     }
 }

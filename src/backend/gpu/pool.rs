@@ -110,7 +110,7 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
             }
             let room = shared.limit.saturating_sub(class);
             shared.trim_to(room);
-            if shared.stats.bytes_in_use > room {
+            if class > shared.limit || shared.stats.bytes_in_use > room {
                 return Err(Error::GpuOutOfMemory { bytes: class, what });
             }
         }
@@ -187,6 +187,7 @@ pub(crate) fn on_device(device: Arc<super::device::Device>, limit: u64) -> Buffe
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::strategy::Strategy;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     fn pool(limit: u64) -> Pool<u64, u8> {
@@ -248,5 +249,75 @@ mod tests {
         let error = pool.acquire(1 << 24, 0, "b").map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::GpuOutOfMemory { what: "b", .. }));
         assert_eq!(pool.stats().bytes_idle, 0);
+    }
+
+    /// A buffer's name, bytes and usage.
+    type Named = (u64, u64, u8);
+
+    /// What a user of the pool does.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Acquire(u64, u8),
+        Return(usize),
+        Trim,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        use proptest::prelude::*;
+        prop_oneof![
+            4 => (0..40u32, 0..1000u64, 0..3u8)
+                .prop_map(|(shift, more, usage)| Step::Acquire((1 << shift) + more, usage)),
+            3 => any::<usize>().prop_map(Step::Return),
+            1 => Just(Step::Trim),
+        ]
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
+        /// Buffers have names here: each is lent to one user at a time, and the books hold after every step.
+        #[test]
+        fn the_books_hold_whatever_users_do(
+            steps in proptest::collection::vec(step(), 1..120),
+            limit in (20..42u32).prop_map(|shift| 1u64 << shift),
+            failures in proptest::collection::vec(proptest::bool::weighted(0.2), 0..60),
+        ) {
+            let (created, failing) = (AtomicU64::new(0), Mutex::new(failures));
+            let pool: Pool<Named, u8> = Pool::new(limit, move |bytes, usage| {
+                match lock(&failing).pop() {
+                    Some(true) => Err(Error::GpuOutOfMemory { bytes, what: "device" }),
+                    _ => Ok((created.fetch_add(1, Ordering::SeqCst), bytes, usage)),
+                }
+            });
+            let mut held: Vec<(Loan<Named, u8>, u64)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Acquire(bytes, usage) => match pool.acquire(bytes, usage, "it") {
+                        Ok(loan) => {
+                            let (name, has, made_for) = *loan;
+                            assert!(has >= bytes && made_for == usage && loan.requested() == bytes);
+                            assert!(held.iter().all(|(other, _)| other.0 != name), "lent twice");
+                            held.push((loan, has));
+                        }
+                        Err(error) => assert!(matches!(error, Error::GpuOutOfMemory { what: "it", .. })),
+                    },
+                    Step::Return(which) if !held.is_empty() => drop(held.swap_remove(which % held.len())),
+                    Step::Return(_) => {}
+                    Step::Trim => {
+                        pool.trim();
+                        assert_eq!(pool.stats().bytes_idle, 0);
+                    }
+                }
+                let stats = pool.stats();
+                let requested: u64 = held.iter().map(|(loan, _)| loan.requested()).sum();
+                let in_use: u64 = held.iter().map(|(_, has)| has).sum();
+                assert_eq!((stats.bytes_in_use, stats.bytes_requested), (in_use, requested));
+                assert_eq!(stats.bytes_padding, in_use - requested);
+                assert!(stats.bytes_in_use + stats.bytes_idle <= stats.bytes_peak && stats.bytes_peak <= limit);
+            }
+            held.clear();
+            let stats = pool.stats();
+            assert_eq!((stats.bytes_in_use, stats.bytes_requested, stats.bytes_padding), (0, 0, 0));
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! What can be proved of the shaders: on any machine by reading them, and on a device by running their arithmetic.
 
+use std::collections::HashSet;
 use std::mem::offset_of;
+use std::path::Path;
 
 use naga::back::{hlsl, msl, spv, wgsl};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
+use rayon::prelude::*;
 
 use super::device::Device;
 use super::kernel::{
@@ -12,10 +15,72 @@ use super::kernel::{
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
 use crate::features::{Feature, FeatureSet};
+use crate::frame::Frame;
 use crate::moments::fixed_sqrt;
+use crate::neighborhood::Neighborhood;
+use crate::scales::Scales;
+
+/// Numbers of neighbours in every class that a list may have, and beyond.
+const COUNTS: [u32; 14] = [1, 2, 3, 8, 10, 16, 20, 30, 33, 50, 64, 100, 128, 129];
+
+/// Neighbourhoods of every kind; the larger radius has squared distances beyond 24 bits.
+fn neighborhoods() -> Vec<Neighborhood> {
+    let within = |k, radius| Neighborhood::knn_within(k, radius).unwrap();
+    let mut all: Vec<_> = COUNTS.iter().map(|k| Neighborhood::knn(*k).unwrap()).collect();
+    all.extend(COUNTS.iter().map(|k| within(*k, 1.5)));
+    all.extend([0.5, 100.0].map(|radius| Neighborhood::radius(radius).unwrap()));
+    all.push(Neighborhood::optimal(10, 100, 5).unwrap());
+    all
+}
+
+/// The kernels that features in a neighbourhood take, whether or not their lists have to be made.
+fn kernels_of(set: &FeatureSet, neighborhood: Neighborhood) -> Vec<Kernel> {
+    let frame = Frame::new([0.0; 3], 0.01).unwrap();
+    let (needs, scales) = (Needs::of(set), Scales::one(neighborhood, 1_000_000, &frame));
+    let (record_words, wanted) = (needs.record_words(), scales.rule.k.min(1 << 20) as u32);
+    let mut kernels = vec![
+        Kernel::Evaluate(Evaluate::of(set)),
+        Kernel::Walk(Walk { needs, ends: WalkEnds::of(&scales.ends) }),
+        Kernel::Last { record_words, wanted },
+        Kernel::Place { record_words },
+    ];
+    let members = if scales.rule.cuts { vec![Output::Lists] } else { vec![Output::Counts, Output::Fill] };
+    for output in std::iter::once(Output::Records(needs, scales.len() as u32)).chain(members) {
+        let searches = [false, true].map(|halo| Search::first(scales.rule, halo, output));
+        for search in searches.into_iter().flatten() {
+            kernels.push(Kernel::Search(search));
+            kernels.extend((scales.rule.cuts).then(|| Kernel::Search(search.second())));
+        }
+    }
+    kernels
+}
+
+/// Every kernel of [`variants`], of the presets in every neighbourhood, and of random sets of features.
+fn kernels() -> Vec<Kernel> {
+    let mut all = variants();
+    let neighborhoods = neighborhoods();
+    for name in FeatureSet::PRESETS {
+        let set = FeatureSet::preset(name).unwrap();
+        all.extend(neighborhoods.iter().flat_map(|n| kernels_of(&set, *n)));
+    }
+    let mut state = 300u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let features: Vec<_> = Feature::all().collect();
+    for _ in 0..300 {
+        let some: Vec<_> = (0..=random(30)).map(|_| features[random(features.len())]).collect();
+        let neighborhood = neighborhoods[random(neighborhoods.len())];
+        all.extend(kernels_of(&FeatureSet::new(some), neighborhood));
+    }
+    let mut seen = HashSet::new();
+    all.retain(|kernel| seen.insert(kernel.clone()));
+    all
+}
 
 /// Every kernel, in every kind of variant.
-fn kernels() -> Vec<Kernel> {
+fn variants() -> Vec<Kernel> {
     let mut kernels = vec![
         Kernel::CountCubes,
         Kernel::CutCubes,
@@ -87,7 +152,7 @@ fn every_feature_has_its_function() {
 #[test]
 fn every_kernel_is_valid_and_translates() {
     let all = kernels();
-    for kernel in &all {
+    all.par_iter().for_each(|kernel| {
         let (module, info) = parse(kernel);
         spv::write_vec(&module, &info, &spv::Options::default(), None)
             .unwrap_or_else(|e| panic!("{kernel:?} to SPIR-V: {e}"));
@@ -101,15 +166,41 @@ fn every_kernel_is_valid_and_translates() {
             .unwrap_or_else(|e| panic!("{kernel:?} to MSL: {e}"));
         wgsl::write_string(&module, &info, wgsl::WriterFlags::empty())
             .unwrap_or_else(|e| panic!("{kernel:?} to WGSL: {e}"));
+    });
+    println!("{} kernels", all.len());
+    assert!(all.len() > 1000);
+}
+
+/// For `scripts/browser-check`: writes every distinct shader to the folder `LIDAR_FEATURES_DUMP_SHADERS`, and the exact
+/// arithmetic with numbers and their results.
+#[test]
+#[ignore = "writes files, where LIDAR_FEATURES_DUMP_SHADERS says"]
+fn dump_shaders() {
+    let folder = std::env::var("LIDAR_FEATURES_DUMP_SHADERS").expect("LIDAR_FEATURES_DUMP_SHADERS");
+    let folder = Path::new(&folder);
+    let mut seen = HashSet::new();
+    for kernel in kernels() {
+        let source = kernel.source();
+        if seen.insert(source.clone()) {
+            let name = format!("{:04}-{}.wgsl", seen.len(), kernel.name());
+            std::fs::write(folder.join(name), source).unwrap();
+        }
     }
-    assert!(all.len() > 200);
+    println!("{} shaders", seen.len());
+    let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    let values: Vec<u64> = exact_values().into_iter().filter(|value| *value as u32 != u32::MAX).collect();
+    let input: Vec<u32> = values.iter().flat_map(|value| [*value as u32, (value >> 32) as u32]).collect();
+    let results: Vec<u32> = values.iter().flat_map(|value| exact_results(*value)).collect();
+    std::fs::write(folder.join("exact.wgsl"), exact_source()).unwrap();
+    std::fs::write(folder.join("exact-input.bin"), bytes(&input)).unwrap();
+    std::fs::write(folder.join("exact-results.bin"), bytes(&results)).unwrap();
 }
 
 #[test]
 fn every_kernel_fits_webgpu_and_its_table_of_bindings() {
     let limits = wgpu::Limits::default();
-    for kernel in kernels() {
-        let (module, _) = parse(&kernel);
+    kernels().par_iter().for_each(|kernel| {
+        let (module, _) = parse(kernel);
         let [x, y, z] = module.entry_points[0].workgroup_size;
         assert!(x * y * z <= limits.max_compute_invocations_per_workgroup, "{kernel:?}");
         let mut layouter = naga::proc::Layouter::default();
@@ -139,7 +230,7 @@ fn every_kernel_fits_webgpu_and_its_table_of_bindings() {
         assert!(storage <= limits.max_storage_buffers_per_shader_stage as usize, "{kernel:?}");
         let table: Vec<_> = kernel.bindings().iter().copied().map(Some).collect();
         assert_eq!(found, table, "{kernel:?}");
-    }
+    });
 }
 
 #[test]
@@ -217,6 +308,21 @@ fn exact_arithmetic_equals_rusts() {
     }
     let text = std::env::var("LIDAR_FEATURES_TEST_ADAPTER").ok();
     let device = Device::open(text.as_deref(), true).expect("the tests need an adapter");
+    let values = exact_values();
+    let got = run_exact(&device, &values);
+    for (value, out) in values.iter().zip(got.chunks_exact(4)) {
+        let expected = exact_results(*value);
+        // The root of the largest number is of no distance.
+        let compared = if *value as u32 == u32::MAX { &[0usize, 2, 3][..] } else { &[0, 1, 2, 3] };
+        for i in compared {
+            let what = ["round64", "fixed_sqrt", "product, low", "product, high"][*i];
+            assert_eq!(out[*i], expected[*i], "{what} of {value}");
+        }
+    }
+}
+
+/// Numbers at the edges of what integers and f32 hold, and random ones.
+fn exact_values() -> Vec<u64> {
     let mut values: Vec<u64> = vec![0, 1, 2, 3, 255, u64::from(u32::MAX), u64::MAX, 1 << 63, i64::MAX as u64];
     for shift in 0..63 {
         let power = 1u64 << shift;
@@ -236,19 +342,18 @@ fn exact_arithmetic_equals_rusts() {
         values.push(state >> (i % 60));
     }
     values.extend(values.clone().iter().map(|v| v.wrapping_neg()));
-    let got = run_exact(&device, &values);
-    for (value, out) in values.iter().zip(got.chunks_exact(4)) {
-        assert_eq!(f32::from_bits(out[0]), *value as i64 as f32, "round64 of {}", *value as i64);
-        let low = *value as u32;
-        if low < u32::MAX {
-            assert_eq!(u64::from(out[1]), fixed_sqrt(low.into()), "fixed_sqrt of {low}");
-        }
-        let product = u64::from(low) * (*value >> 32);
-        assert_eq!(u64::from(out[2]) | u64::from(out[3]) << 32, product, "product of {value}'s halves");
-    }
+    values
 }
 
-fn run_exact(device: &Device, values: &[u64]) -> Vec<u32> {
+/// What the shader must give: the number as f32, the root of its lower half, the product of both halves.
+fn exact_results(value: u64) -> [u32; 4] {
+    let low = value as u32;
+    let root = if low < u32::MAX { fixed_sqrt(low.into()) as u32 } else { 0 };
+    let product = u64::from(low) * (value >> 32);
+    [(value as i64 as f32).to_bits(), root, product as u32, (product >> 32) as u32]
+}
+
+fn exact_source() -> String {
     const MAIN: &str = "
         @group(0) @binding(0) var<storage, read> values: array<vec2<u32>>;
         @group(0) @binding(1) var<storage, read_write> results: array<vec4<u32>>;
@@ -261,7 +366,11 @@ fn run_exact(device: &Device, values: &[u64]) -> Vec<u32> {
             }
         }";
     let mut text = shader::Text::new(64);
-    let source = text.add(shader::EXACT).add(MAIN).finish();
+    text.add(shader::EXACT).add(MAIN).finish()
+}
+
+fn run_exact(device: &Device, values: &[u64]) -> Vec<u32> {
+    let source = exact_source();
     let gpu = &device.device;
     let module = gpu.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: None,

@@ -17,7 +17,7 @@ fn small() -> Vec<Cloud> {
     let sizes = [1, 2, 3, 5, 6, 65].map(|n| clouds::uniform(n, 300));
     let mut all: Vec<_> = sizes.into();
     all.extend([
-        clouds::terrain(1000).colored(u16::MAX),
+        clouds::terrain(700).colored(u16::MAX),
         clouds::terrain(257).colored(255),
         clouds::terrestrial(600),
         clouds::uniform(600, 8),
@@ -37,8 +37,8 @@ fn small() -> Vec<Cloud> {
 fn rules(cloud: &Cloud) -> Vec<Neighborhood> {
     let radius = |quanta: f64| Neighborhood::radius(quanta * cloud.quantum).unwrap();
     let both = |k, quanta: f64| Neighborhood::knn_within(k, quanta * cloud.quantum).unwrap();
-    let mut rules: Vec<_> = [1, 4, 8, 20, 64, 128, 200].map(common::knn).into();
-    rules.extend([radius(17.3), radius(60.0), both(12, 60.0)]);
+    let mut rules: Vec<_> = [1, 8, 20, 128, 200].map(common::knn).into();
+    rules.extend([radius(60.0), both(12, 60.0)]);
     rules
 }
 
@@ -560,7 +560,7 @@ fn what_is_undefined_is_what_the_rows_state() {
         let classes: Vec<u8> = (0..cloud.len()).map(|i| 1 + u8::from(i % 3 == 0)).collect();
         let input = cloud.borrow().with_classification(&classes);
         let (set, _) = Feature::all().collect::<FeatureSet>().available(&input);
-        for rule in [common::knn(1), common::knn(2), common::knn(9), Neighborhood::radius(0.05).unwrap()] {
+        for rule in [common::knn(2), common::knn(9), Neighborhood::radius(0.05).unwrap()] {
             for (name, engine) in engines() {
                 let what = format!("{name}, {}, {}", cloud.name, rule.suffix());
                 let (columns, _) = engine.features(&input, &set, rule).unwrap();

@@ -40,13 +40,14 @@ fn kernels_of(set: &FeatureSet, neighborhood: Neighborhood) -> Vec<Kernel> {
     let (record_words, wanted) = (needs.record_words(), scales.rule.k.min(1 << 20) as u32);
     let mut kernels = vec![
         Kernel::Evaluate(Evaluate::of(set)),
-        Kernel::Walk(Walk { needs, ends: WalkEnds::of(&scales.ends) }),
+        Kernel::Walk(Walk { foreign: false, needs, ends: WalkEnds::of(&scales.ends) }),
         Kernel::Last { record_words, wanted },
         Kernel::Place { record_words },
     ];
     let members = if scales.rule.cuts { vec![Output::Lists] } else { vec![Output::Counts, Output::Fill] };
     for output in std::iter::once(Output::Records(needs, scales.len() as u32)).chain(members) {
-        let searches = [false, true].map(|halo| Search::first(scales.rule, halo, output));
+        let subjects = [Subject::Points, Subject::Core, Subject::Foreign];
+        let searches = subjects.map(|subject| Search::first(scales.rule, subject, output));
         for search in searches.into_iter().flatten() {
             kernels.push(Kernel::Search(search));
             kernels.extend((scales.rule.cuts).then(|| Kernel::Search(search.second())));

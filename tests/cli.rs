@@ -290,17 +290,11 @@ fn the_report_has_its_keys() {
     assert_eq!(value["backend"], "cpu");
     assert_eq!(value["fallback"], Value::Null);
     assert_eq!(value["quantum"], 0.01);
-    let all: Value = serde_json::from_str(&succeeds(&run(&["features", "--json"]))).unwrap();
-    let geometric = all.as_array().unwrap().iter().filter(|f| f["inputs"] == serde_json::json!(["xyz"]));
-    let one_search = |f: &&Value| {
-        let feature: lidar_features::Feature = f["name"].as_str().unwrap().parse().unwrap();
-        f["name"] != "eigenentropy_raw" && !feature.needs_own_search()
-    };
-    let geometric = geometric.filter(one_search);
+    let geometric: Vec<_> = lidar_features::FeatureSet::geometric().iter().map(|f| f.name()).collect();
     assert_eq!(
-        value["features"].as_array().unwrap().len(),
-        geometric.count(),
-        "all of one neighbourhood that need coordinates only, but for what serves other tools"
+        value["features"],
+        serde_json::json!(geometric),
+        "what one pass gives, unless features are named"
     );
     assert!(see(&output).u16s("NeighborCount").iter().all(|&n| n == 20), "20 neighbours unless said");
     assert_eq!(names(folder.path()), ["in.las", "out.las", "report.json"]);
@@ -566,5 +560,39 @@ fn a_radius_bounds_neighbourhoods() {
     assert!(counts(&["--radius", "1e7", "--knn", "7"]).iter().all(|n| *n == 7));
     for bad in ["0", "-1", "nan", "x"] {
         fails(&compute(&input, &output, &["--radius", bad]), 2);
+    }
+}
+
+#[test]
+fn columns_of_several_neighbourhoods_carry_the_scale() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = Spec::new(0, 300).write(&folder.path().join("in.las"));
+    let output = folder.path().join("out.las");
+    let arguments = [
+        "--features",
+        "planarity,neighbor_count,optimal_k",
+        "--scales",
+        "5,r2.5",
+        "--optimal-k",
+        "6..9",
+        "--flags",
+    ];
+    succeeds(&compute(&input, &output, &arguments));
+    let seen = see(&output);
+    let names: Vec<_> = seen.dimensions().into_iter().map(|d| d.0).collect();
+    let suffixes = ["K5", "R2.5", "K6to9"];
+    let mut expected: Vec<_> = suffixes
+        .iter()
+        .flat_map(|s| ["Planarity", "NeighborCount", "Flags"].map(|name| format!("{name}{s}")))
+        .chain(["OptimalK".to_owned()])
+        .collect();
+    expected.sort();
+    let mut sorted = names.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected);
+    assert!(seen.u16s("NeighborCountK5").iter().all(|n| *n == 5));
+    assert!(seen.u16s("NeighborCountK6to9").iter().all(|n| (6..=9).contains(n)));
+    for wrong in [["--scales", "5,x"], ["--optimal-k", "9..6"]] {
+        assert_eq!(compute(&input, &output, &wrong).status.code(), Some(2), "{wrong:?}");
     }
 }

@@ -10,10 +10,6 @@
 // Two words a row.
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
-fn position(index: u32) -> vec3<f32> {
-    return vec3<f32>(positions[3u * index], positions[3u * index + 1u], positions[3u * index + 2u]);
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     let i = item(batch, group, local);
@@ -28,7 +24,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let index = lists[starts[i] + max(n, 1u) - 1u];
-    let u = vec3<u32>(abs(position(index) - position(query.x)));
-    output[2u * query.y] = u.x * u.x + u.y * u.y + u.z * u.z;
+    output[2u * query.y] = length_sq(vec3<i32>(position(index) - position(query.x)));
     output[2u * query.y + 1u] = index;
 }

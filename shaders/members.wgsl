@@ -1,10 +1,6 @@
 // What features need of every single member. Members come in the order of their list, (squared distance, index), so that
 // sums in f32 are the same in whatever chunk they are taken.
 
-fn position(index: u32) -> vec3<f32> {
-    return vec3<f32>(positions[3u * index], positions[3u * index + 1u], positions[3u * index + 2u]);
-}
-
 #if PAYLOAD
 fn known(index: u32, word: u32) -> u32 {
     return payload[index * PAYLOAD_WORDS + word];
@@ -118,8 +114,7 @@ fn look_around(shape: ptr<function, Shape>, i: u32) -> u32 {
     for (var j = 0u; j < n; j += 1u) {
         let index = lists[begin + j];
         let offset = position(index) - own;
-        let u = vec3<u32>(abs(offset));
-        let d = u.x * u.x + u.y * u.y + u.z * u.z;
+        let d = length_sq(vec3<i32>(offset));
         #if PLANE_FIT
         // The first member is at the query's place and stands for the query, if that is a point of the cloud.
         if (j >= scale.own) {

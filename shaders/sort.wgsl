@@ -6,13 +6,8 @@
 @group(0) @binding(3) var<storage, read> queries: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> lists: array<u32>;
 
-fn position(index: u32) -> vec3<f32> {
-    return vec3<f32>(positions[3u * index], positions[3u * index + 1u], positions[3u * index + 2u]);
-}
-
 fn key(own: vec3<f32>, index: u32) -> vec2<u32> {
-    let u = vec3<u32>(abs(position(index) - own));
-    return vec2<u32>(u.x * u.x + u.y * u.y + u.z * u.z, index);
+    return vec2<u32>(length_sq(vec3<i32>(position(index) - own)), index);
 }
 
 fn comes_before(a: vec2<u32>, b: vec2<u32>) -> bool {

@@ -14,16 +14,6 @@
 @group(0) @binding(5) var<storage, read> queries: array<vec2<u32>>;
 @group(0) @binding(6) var<storage, read_write> output: array<u32>;
 
-fn position(index: u32) -> vec3<f32> {
-    return vec3<f32>(positions[3u * index], positions[3u * index + 1u], positions[3u * index + 2u]);
-}
-
-// Coordinates are integers, and their differences below 2^16.
-fn length_sq(o: vec3<i32>) -> u32 {
-    let u = vec3<u32>(abs(o));
-    return u.x * u.x + u.y * u.y + u.z * u.z;
-}
-
 fn end_of(scale: u32) -> u32 {
     return grid.ends[scale / 4u][scale % 4u];
 }

@@ -269,10 +269,11 @@ impl Kernel {
             Self::ScanAdd => text.add(shader::SCAN_ADD),
             Self::Scatter => text.add(shader::SCATTER),
             Self::Search(search) => search.write(&mut text),
-            Self::Sort => text.add(shader::SORT),
+            Self::Sort => text.add(shader::POSITIONS).add(shader::SORT),
             Self::Walk(walk) => walk.write(&mut text),
             Self::Last { record_words, wanted } => {
-                text.constant("RECORD_WORDS", *record_words).constant("WANTED", *wanted).add(shader::LAST)
+                text.constant("RECORD_WORDS", *record_words).constant("WANTED", *wanted);
+                text.add(shader::POSITIONS).add(shader::LAST)
             }
             Self::Evaluate(evaluate) => evaluate.write(&mut text),
             Self::Place { record_words } => text.constant("RECORD_WORDS", *record_words).add(shader::PLACE),
@@ -346,7 +347,7 @@ impl Walk {
         text.when("OPTIMAL", matches!(self.ends, WalkEnds::Counts(_, true)));
         text.add(shader::EXACT);
         self.needs.write_sums(text, true);
-        text.add(shader::EIGEN).add(shader::WALK)
+        text.add(shader::EIGEN).add(shader::POSITIONS).add(shader::WALK)
     }
 }
 
@@ -385,7 +386,7 @@ impl Evaluate {
         text.when("MEMBERS", true).when("PAYLOAD", payload.words() > 0);
         text.constant("PAYLOAD_WORDS", payload.words().max(1));
         text.float("RIDGE", RIDGE as f32);
-        text.add(shader::EXACT).add(shader::MEMBERS);
+        text.add(shader::EXACT).add(shader::POSITIONS).add(shader::MEMBERS);
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) const FEATURES: &str = include_str!("../../../shaders/features.wgsl")
 pub(crate) const EVALUATE: &str = include_str!("../../../shaders/evaluate.wgsl");
 pub(crate) const SUMS: &str = include_str!("../../../shaders/sums.wgsl");
 pub(crate) const MERGE: &str = include_str!("../../../shaders/merge.wgsl");
+pub(crate) const POSITIONS: &str = include_str!("../../../shaders/positions.wgsl");
 pub(crate) const SORT: &str = include_str!("../../../shaders/sort.wgsl");
 pub(crate) const WALK: &str = include_str!("../../../shaders/walk.wgsl");
 pub(crate) const LAST: &str = include_str!("../../../shaders/last.wgsl");

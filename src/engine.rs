@@ -179,7 +179,8 @@ impl Engine {
     /// search each; each column says which neighbourhood is its own ([`Column::name`](crate::Column::name)).
     ///
     /// # Errors
-    /// As [`features_with`](Self::features_with), and [`Error::InvalidScales`] if there is no neighbourhood, or one twice.
+    /// As [`features_with`](Self::features_with), and [`Error::InvalidScales`] if there is no neighbourhood, or one twice, or if
+    /// `density_2d` is asked for in several.
     pub fn features_at_scales(
         &self,
         cloud: &PointCloud<'_>,
@@ -189,6 +190,10 @@ impl Engine {
     ) -> Result<(Columns, Report)> {
         if neighborhoods.is_empty() {
             return Err(Error::InvalidScales("no neighbourhood is given".to_owned()));
+        }
+        if neighborhoods.len() > 1 && set.iter().any(|f| f == Feature::Density2d) {
+            let text = "density_2d is of the request's neighbourhood in XY: ask for it in one at a time";
+            return Err(Error::InvalidScales(text.to_owned()));
         }
         let repeated = (1..neighborhoods.len()).find(|&i| neighborhoods[..i].contains(&neighborhoods[i]));
         if let Some(i) = repeated {

@@ -10,9 +10,6 @@ use crate::neighborhood::Neighborhood;
 use crate::report::Report;
 use crate::scales::{self, Scales};
 
-/// Features of the optimal neighbourhood, whatever the request's own is.
-const OPTIMAL: [Feature; 3] = [Feature::OptimalK, Feature::OptimalRadius, Feature::OptimalEntropy];
-
 /// Least and most neighbours, and the step, where the request's neighbourhood has no such range (Weinmann 2015).
 const USUAL_RANGE: [u32; 3] = [10, 100, 1];
 
@@ -27,7 +24,7 @@ pub(crate) fn features(
     report: &mut Report,
 ) -> Result<Vec<RawColumns>> {
     let is_optimal = |n: &Neighborhood| matches!(n, Neighborhood::Optimal { .. });
-    let foreign = |f: &Feature| OPTIMAL.contains(f) && !neighborhoods.iter().all(is_optimal);
+    let foreign = |f: &Feature| f.is_of_optimal() && !neighborhoods.iter().all(is_optimal);
     let farther = |f: &Feature| Members::of_feature(*f).second_order();
     let optimal: FeatureSet = set.iter().filter(foreign).collect();
     let direct: FeatureSet = set.iter().filter(|f| !foreign(f) && !farther(f)).collect();

@@ -587,3 +587,26 @@ fn what_is_undefined_is_what_the_rows_state() {
     println!("{with_rule} values that a row's rules state");
     assert!(with_rule > 100_000);
 }
+
+#[test]
+fn extras_are_alike_in_optimal_neighbourhoods_and_come_once() {
+    let cloud = clouds::terrain(500);
+    let set = FeatureSet::parse("planarity,density_2d,count_radius").unwrap();
+    let rule = Neighborhood::optimal(6, 30, 1).unwrap();
+    let (expected, _) = cpu_engine().features(&cloud.borrow(), &set, rule).unwrap();
+    for (name, engine) in engines() {
+        let (columns, _) = engine.features(&cloud.borrow(), &set, rule).unwrap();
+        let pairs = |f| columns.get(f).unwrap().iter().zip(expected.get(f).unwrap());
+        let far = |(a, b): &(&f32, &f32)| (**a - **b).abs() > 1e-4 * b.abs();
+        let off = pairs(Feature::Density2d).filter(far).count();
+        assert!(off * 100 <= cloud.len(), "{name}: {off} are off");
+        let scales = [common::knn(5), common::knn(9)];
+        let refused = engine.features_at_scales(&cloud.borrow(), &set, &scales, &Default::default());
+        assert!(refused.is_err());
+        let two = FeatureSet::parse("planarity,count_radius").unwrap();
+        let (two, _) =
+            engine.features_at_scales(&cloud.borrow(), &two, &scales, &Default::default()).unwrap();
+        let names: Vec<_> = two.iter().map(lidar_features::Column::name).collect();
+        assert_eq!(names, ["planarity_k5", "count_radius", "planarity_k9"], "{name}");
+    }
+}

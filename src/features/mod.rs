@@ -58,9 +58,7 @@ impl Row {
 
     /// Whether the values depend on the neighbourhood that was asked for.
     pub fn depends_on_neighborhood(&self) -> bool {
-        let own =
-            matches!(self.feature, Feature::OptimalK | Feature::OptimalRadius | Feature::OptimalEntropy);
-        self.inputs.contains(&Input::Xyz) && !own
+        self.feature.needs_neighbors() && !self.feature.is_of_optimal()
     }
 
     /// Whether the values are whole numbers, written to files as integers.
@@ -287,6 +285,11 @@ impl Feature {
         &CATALOGUE[self as usize]
     }
 
+    /// Whether it is about the optimal neighbourhood, whatever the request's own is.
+    pub(crate) fn is_of_optimal(self) -> bool {
+        matches!(self, Self::OptimalK | Self::OptimalRadius | Self::OptimalEntropy)
+    }
+
     /// Whether it is a formula over the members of the neighbourhood.
     pub(crate) fn needs_neighbors(self) -> bool {
         self.row().inputs.contains(&Input::Xyz) && !extras::is_extra(self)
@@ -295,8 +298,7 @@ impl Feature {
     /// Whether it takes searches, or sums over the cloud, beside those in the request's neighbourhood.
     /// [`FeatureSet::geometric`] leaves such features out.
     pub fn needs_own_search(self) -> bool {
-        let optimal = matches!(self, Self::OptimalK | Self::OptimalRadius | Self::OptimalEntropy);
-        extras::has_any(self) || optimal || Members::of_feature(self).second_order()
+        extras::has_any(self) || self.is_of_optimal() || Members::of_feature(self).second_order()
     }
 
     /// Name, in `snake_case`.

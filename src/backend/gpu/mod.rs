@@ -176,7 +176,10 @@ impl Gpu {
 impl Strategy for Gpu {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
-        let columns = self.features_of_records(job, set, &scales, report)?;
+        let columns = match scales.has_optimal() {
+            true => self.features_of_members(job, set, &scales, &Known::default(), report)?,
+            false => self.features_of_records(job, set, &scales, report)?,
+        };
         Ok(columns.into_iter().next().unwrap_or_default())
     }
 

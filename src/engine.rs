@@ -13,7 +13,7 @@ use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
 use crate::conventions;
 use crate::error::{Error, Result};
-use crate::extras::{self, Choices, Extras};
+use crate::extras::{self, Choices, Extra, Extras, Given};
 use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
 use crate::neighborhood::{Neighborhood, Neighbors};
@@ -179,8 +179,7 @@ impl Engine {
     /// search each; each column says which neighbourhood is its own ([`Column::name`](crate::Column::name)).
     ///
     /// # Errors
-    /// As [`features_with`](Self::features_with), and [`Error::InvalidScales`] if there is no neighbourhood, or one twice, or if
-    /// `density_2d` is asked for in several.
+    /// As [`features_with`](Self::features_with), and [`Error::InvalidScales`] if there is no neighbourhood, or one twice.
     pub fn features_at_scales(
         &self,
         cloud: &PointCloud<'_>,
@@ -190,10 +189,6 @@ impl Engine {
     ) -> Result<(Columns, Report)> {
         if neighborhoods.is_empty() {
             return Err(Error::InvalidScales("no neighbourhood is given".to_owned()));
-        }
-        if neighborhoods.len() > 1 && set.iter().any(|f| f == Feature::Density2d) {
-            let text = "density_2d is of the request's neighbourhood in XY: ask for it in one at a time";
-            return Err(Error::InvalidScales(text.to_owned()));
         }
         let repeated = (1..neighborhoods.len()).find(|&i| neighborhoods[..i].contains(&neighborhoods[i]));
         if let Some(i) = repeated {
@@ -261,17 +256,24 @@ impl Engine {
                     let empty = || RawColumns { values: vec![Vec::new(); computed.len()], flags: Vec::new() };
                     return Ok(neighborhoods.iter().map(|_| empty()).collect());
                 }
-                let mut extras = Extras::default();
-                if job.lattice.len() > 0 && !wanted.is_empty() {
-                    let start = Instant::now();
-                    extras = extras::compute(strategy, job, &wanted, &choices, report)?;
-                    report.add("extras", start.elapsed());
-                }
+                let (own, shared): (Vec<_>, Vec<_>) = match job.lattice.len() {
+                    0 => Default::default(),
+                    _ => wanted.iter().partition(|extra| extra.is_of_neighborhood()),
+                };
+                let apart = |f: Feature| own.iter().any(|extra: &Extra| extra.feature() == Some(f));
+                let set: FeatureSet = computed.iter().filter(|f| !apart(*f)).collect();
+                let extras = extras_of(strategy, job, &shared, &choices, report)?;
                 let attributes = PointAttributes { given: &extras.given, ..job.attributes };
                 let job = &Job { attributes, ..*job };
-                let mut raw = of_queries(strategy, job, &computed, neighborhoods, report)?;
+                let mut raw = of_queries(strategy, job, &set, neighborhoods, report)?;
                 for (raw, &neighborhood) in raw.iter_mut().zip(neighborhoods) {
                     raw.flags.iter_mut().zip(&extras.flags).for_each(|(all, own)| *all |= own);
+                    if !own.is_empty() {
+                        let job = Job { neighborhood, ..*job };
+                        let extras = extras_of(strategy, &job, &own, &choices, report)?;
+                        raw.flags.iter_mut().zip(&extras.flags).for_each(|(all, own)| *all |= own);
+                        insert(raw, &computed, extras.given);
+                    }
                     flag_dark(&mut raw.flags, &job.attributes);
                     drop_flags(&mut raw.flags, neighborhood, &computed);
                     if let Orientation::Viewpoint(at) = options.orientation {
@@ -461,6 +463,34 @@ impl<'c, 'a> Clouds<'c, 'a> {
     fn asked(&self) -> &'c PointCloud<'a> {
         self.queries.unwrap_or(self.cloud)
     }
+}
+
+/// Extras of a job that asks about something, among points.
+fn extras_of(
+    strategy: &dyn Strategy,
+    job: &Job<'_>,
+    wanted: &[Extra],
+    choices: &Choices,
+    report: &mut Report,
+) -> Result<Extras> {
+    if job.lattice.len() == 0 || wanted.is_empty() {
+        return Ok(Extras::default());
+    }
+    let start = Instant::now();
+    let extras = extras::compute(strategy, job, wanted, choices, report)?;
+    report.add("extras", start.elapsed());
+    Ok(extras)
+}
+
+/// Puts extras that are features where `set` has them; the columns hold the others of `set`.
+fn insert(raw: &mut RawColumns, set: &FeatureSet, given: Vec<Given>) {
+    let mut values = std::mem::take(&mut raw.values).into_iter();
+    let mut given: Vec<_> = given.into_iter().map(|(extra, values)| (extra.feature(), values)).collect();
+    let column = |f: Feature| match given.iter_mut().find(|own| own.0 == Some(f)) {
+        Some((_, own)) => std::mem::take(own),
+        None => values.next().unwrap_or_default(),
+    };
+    raw.values = set.iter().map(column).collect();
 }
 
 /// Columns of a job that asks about something. A cloud without points gives no neighbourhood a member, and where no

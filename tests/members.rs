@@ -589,7 +589,7 @@ fn what_is_undefined_is_what_the_rows_state() {
 }
 
 #[test]
-fn extras_are_alike_in_optimal_neighbourhoods_and_come_once() {
+fn extras_come_once_or_with_each_neighbourhood() {
     let cloud = clouds::terrain(500);
     let set = FeatureSet::parse("planarity,density_2d,count_radius").unwrap();
     let rule = Neighborhood::optimal(6, 30, 1).unwrap();
@@ -601,12 +601,19 @@ fn extras_are_alike_in_optimal_neighbourhoods_and_come_once() {
         let off = pairs(Feature::Density2d).filter(far).count();
         assert!(off * 100 <= cloud.len(), "{name}: {off} are off");
         let scales = [common::knn(5), common::knn(9)];
-        let refused = engine.features_at_scales(&cloud.borrow(), &set, &scales, &Default::default());
-        assert!(refused.is_err());
-        let two = FeatureSet::parse("planarity,count_radius").unwrap();
-        let (two, _) =
-            engine.features_at_scales(&cloud.borrow(), &two, &scales, &Default::default()).unwrap();
-        let names: Vec<_> = two.iter().map(lidar_features::Column::name).collect();
-        assert_eq!(names, ["planarity_k5", "count_radius", "planarity_k9"], "{name}");
+        let (both, _) =
+            engine.features_at_scales(&cloud.borrow(), &set, &scales, &Default::default()).unwrap();
+        let names: Vec<_> = both.iter().map(lidar_features::Column::name).collect();
+        let five = ["planarity_k5", "density_2d_k5", "count_radius"];
+        assert_eq!(names, [&five[..], &["planarity_k9", "density_2d_k9"]].concat(), "{name}");
+        for scale in scales {
+            let (alone, _) = engine.features(&cloud.borrow(), &set, scale).unwrap();
+            let own = both.get_in(Feature::Density2d, scale).unwrap();
+            let only = FeatureSet::new([Feature::Density2d]);
+            let (only, _) = engine.features(&cloud.borrow(), &only, scale).unwrap();
+            assert_eq!(only.get(Feature::Density2d).unwrap(), own, "{name}: {scale:?}");
+            let expected = alone.get(Feature::Density2d).unwrap();
+            assert!(own.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}: {scale:?}");
+        }
     }
 }

@@ -70,6 +70,16 @@ impl Extra {
         EXTRAS[self as usize].1
     }
 
+    /// Whether it is of the request's neighbourhood, so that each of several has its own.
+    pub(crate) fn is_of_neighborhood(self) -> bool {
+        matches!(self, Self::Density2d)
+    }
+
+    /// The feature that it is, if it is one.
+    pub(crate) fn feature(self) -> Option<Feature> {
+        EXTRAS[self as usize].2
+    }
+
     /// Whether it says something of a point of the cloud only, and nothing of any other place.
     fn is_of_points(self) -> bool {
         matches!(self, Self::IsGround | Self::BinCount | Self::BinZRange | Self::BinZStd | Self::Overhang)
@@ -85,6 +95,11 @@ pub(crate) fn is_extra(feature: Feature) -> bool {
 fn of(feature: Feature) -> impl Iterator<Item = Extra> {
     let own = EXTRAS.iter().filter(move |row| row.2 == Some(feature)).map(|row| row.0);
     own.chain(USES.iter().filter(move |uses| uses.0 == feature).flat_map(|uses| uses.1.iter().copied()))
+}
+
+/// Whether a feature takes one that each of several neighbourhoods has its own of.
+pub(crate) fn has_any_of_neighborhood(feature: Feature) -> bool {
+    of(feature).any(Extra::is_of_neighborhood)
 }
 
 /// Whether a feature takes any.
@@ -201,6 +216,11 @@ mod tests {
         for (at, (extra, ..)) in EXTRAS.iter().enumerate() {
             assert_eq!(*extra as usize, at);
             assert!(Feature::all().any(|f| of(f).any(|e| e == *extra)), "nobody takes {extra:?}");
+            // The engine puts these beside the columns that kernels compute, so no formula may take them.
+            if extra.is_of_neighborhood() {
+                assert_eq!(Feature::all().filter(|f| of(*f).any(|e| e == *extra)).count(), 1);
+                assert!(extra.feature().is_some());
+            }
         }
         let set = FeatureSet::parse("planarity,facade_score,height_above_ground,steep_roof_score").unwrap();
         assert_eq!(needed(&set), [Extra::HeightAboveGround, Extra::HeightInMetres]);

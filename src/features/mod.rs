@@ -59,6 +59,7 @@ impl Row {
     /// Whether the values depend on the neighbourhood that was asked for.
     pub fn depends_on_neighborhood(&self) -> bool {
         self.feature.needs_neighbors() && !self.feature.is_of_optimal()
+            || extras::has_any_of_neighborhood(self.feature)
     }
 
     /// Whether the values are whole numbers, written to files as integers.

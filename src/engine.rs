@@ -20,6 +20,7 @@ use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::{Options, Orientation};
 use crate::report::Report;
 use crate::together::together;
+use crate::watch::{CancelToken, Progress, Watch};
 use crate::{orient, passes};
 
 /// What may compute.
@@ -83,7 +84,7 @@ impl EngineBuilder {
                 }
             },
         };
-        Ok(Engine { backend: self.backend, gpu: gpu.map(Arc::new), fallback })
+        Ok(Engine { backend: self.backend, gpu: gpu.map(Arc::new), fallback, watch: Watch::default() })
     }
 }
 
@@ -93,6 +94,7 @@ pub struct Engine {
     backend: Backend,
     gpu: Option<Arc<Gpu>>,
     fallback: Option<String>,
+    watch: Watch,
 }
 
 impl Engine {
@@ -107,6 +109,21 @@ impl Engine {
     /// An engine with choices.
     pub fn builder() -> EngineBuilder {
         EngineBuilder::default()
+    }
+
+    /// The same engine, whose calls end with [`Error::Cancelled`] once `token` is cancelled.
+    #[must_use]
+    pub fn cancelled_by(&self, token: &CancelToken) -> Self {
+        let watch = Watch { token: Some(token.clone()), ..self.watch.clone() };
+        Self { watch, ..self.clone() }
+    }
+
+    /// The same engine, whose calls tell `listener` how far they are: after every chunk on a GPU, after every few thousand
+    /// points on the CPU, from any thread, several at a time.
+    #[must_use]
+    pub fn on_progress(&self, listener: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        let watch = Watch { listener: Some(Arc::new(listener)), ..self.watch.clone() };
+        Self { watch, ..self.clone() }
     }
 
     /// Computes `set` for every point of `cloud`.
@@ -400,6 +417,7 @@ impl Engine {
             attributes,
             ground: ground.as_deref(),
             neighborhood,
+            watch: &self.watch,
         };
         let on_gpu = match &self.gpu {
             Some(gpu) if job.asked().len() > 0 => {
@@ -408,7 +426,9 @@ impl Engine {
                 attempt.adapter = Some(gpu.name().to_owned());
                 match work(gpu.as_ref(), &job, &mut attempt) {
                     Ok(out) => Some((out, attempt)),
-                    Err(error) if self.backend == Backend::Gpu => return Err(error),
+                    Err(error) if self.backend == Backend::Gpu || matches!(error, Error::Cancelled) => {
+                        return Err(error);
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the GPU failed, computing on the CPU");
                         report.fallback = Some(error.to_string());

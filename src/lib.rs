@@ -50,6 +50,7 @@ mod scales;
 pub mod synthetic;
 mod together;
 mod unit;
+mod watch;
 
 pub use backend::gpu::{AdapterInfo, adapters};
 pub use cloud::{MAX_POINTS, PointCloud};
@@ -67,4 +68,5 @@ pub use neighborhood::{Neighborhood, Neighbors};
 pub use options::{Fill, Options, Orientation};
 pub use report::{PoolStats, Report};
 pub use unit::{Unit, UnitSource};
+pub use watch::{CancelToken, Progress};
 pub use wgpu;

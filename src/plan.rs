@@ -1,9 +1,12 @@
 //! Chunks: core points that a chunk answers for, and the halo of foreign points that it needs.
 
+mod arrange;
+mod cut;
 mod foreign;
+mod marks;
 
-use rayon::prelude::*;
-
+use self::arrange::{Arranged, Cell, arrange};
+use self::marks::Marks;
 use crate::backend::Job;
 use crate::cloud::Lattice;
 use crate::neighborhood::Rule;
@@ -13,12 +16,14 @@ const MAX_WIDTH: i64 = 1 << 24;
 /// Widest core, so that a halo fits beside it.
 const MAX_CORE_WIDTH: i64 = MAX_WIDTH / 2;
 
-/// How a cloud, or the queries asked of it, is cut. Chunks are the leaves of a k-d split, in spatial order.
+/// How a cloud, or the queries asked of it, is cut. Chunks are boxes of about equal numbers of points, in spatial order.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Indices of points or queries, grouped by chunk, ascending within each. Empty if one chunk holds them all.
+    /// Indices of points or queries, grouped by chunk. Empty if one chunk holds them all.
     order: Vec<u32>,
     chunks: Vec<Chunk>,
+    /// The points of the order by place.
+    cells: Vec<Cell>,
     capacity: usize,
     /// The cloud, if cores are cut from queries that are no points of it.
     candidates: Option<foreign::Candidates>,
@@ -46,6 +51,8 @@ pub(crate) struct Loaded {
     pub(crate) members: Members,
     /// Output row of each member, if some are halo. Of queries that are no points of the cloud none is a member.
     pub(crate) rows: Option<Vec<u32>>,
+    /// Indices of the core points, or of the queries, in row order; `None` for all of them.
+    pub(crate) core: Option<Vec<u32>>,
     /// Bounds of the members.
     pub(crate) min: [i32; 3],
     pub(crate) max: [i32; 3],
@@ -78,11 +85,19 @@ impl Members {
     }
 }
 
+impl Chunk {
+    /// How many points or queries it answers for.
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
 impl Loaded {
     fn whole(cloud: &Lattice<'_>) -> Self {
         Self {
             members: Members::All(cloud.len()),
             rows: None,
+            core: None,
             min: cloud.min,
             max: cloud.max,
             face_low: [None; 3],
@@ -116,33 +131,34 @@ impl Plan {
         let width = (0..3).map(|a| i64::from(lattice.max[a]) - i64::from(lattice.min[a])).max().unwrap_or(0);
         let whole = Chunk { start: 0, end: n, min: lattice.min, max: lattice.max, crowd: false, margin: 0 };
         if n <= capacity && core.is_none_or(|core| n <= core) && width < MAX_WIDTH {
-            return Self { order: Vec::new(), chunks: vec![whole], capacity, candidates: None };
+            return Self {
+                order: Vec::new(),
+                chunks: vec![whole],
+                cells: Vec::new(),
+                capacity,
+                candidates: None,
+            };
         }
-        // Half of the room is left to the halo.
-        let most = core.unwrap_or(usize::MAX).min((capacity / 2).max(1));
-        let mut order: Vec<u32> = (0..n as u32).collect();
-        let mut chunks = cut(lattice, &mut order, 0, most);
+        // The rest of the room is left to the halo.
+        let most = core.unwrap_or(usize::MAX).min((capacity / 4 * 3).max(1));
+        let Arranged { order, cells, mut chunks } = arrange(lattice, most);
         for chunk in &mut chunks {
             chunk.margin = margin(chunk, rule);
         }
-        Self { order, chunks, capacity, candidates: None }
+        Self { order, chunks, cells, capacity, candidates: None }
     }
 
     pub(crate) fn chunks(&self) -> &[Chunk] {
         &self.chunks
     }
 
-    /// Indices of a chunk's core points, or of its queries, in row order; `None` for all of them.
-    pub(crate) fn core(&self, chunk: &Chunk) -> Option<&[u32]> {
-        (!self.order.is_empty()).then(|| &self.order[chunk.start..chunk.end])
-    }
-
     /// Gathers a chunk's core and halo. A halo that does not fit is narrowed: its queries then fail to certify
     /// themselves and are counted as stragglers, which is slow but right.
     fn load(&self, lattice: &Lattice<'_>, chunk: &Chunk, rule: Rule) -> Loaded {
-        let Some(core) = self.core(chunk) else {
+        if self.order.is_empty() {
             return Loaded::whole(lattice);
-        };
+        }
+        let core = &self.order[chunk.start..chunk.end];
         let mut margin = chunk.margin;
         let (low, high, halo) = loop {
             let low: [i64; 3] = std::array::from_fn(|a| i64::from(chunk.min[a]) - margin);
@@ -153,24 +169,20 @@ impl Plan {
             }
             margin /= 2;
         };
-        let mut members: Vec<(u32, bool)> = core.iter().map(|&i| (i, true)).collect();
-        members.extend(halo.into_iter().map(|i| (i, false)));
-        members.par_sort_unstable();
-        let mut next = 0;
-        let row = |&(_, is_core): &(u32, bool)| {
-            next += u32::from(is_core);
-            if is_core { next - 1 } else { u32::MAX }
-        };
-        let rows = members.iter().map(row).collect();
+        let mut marks = Marks::new(lattice.len());
+        marks.mark(core, true);
+        marks.mark(&halo, false);
+        let (members, rows, core) = marks.ascending();
         let (mut min, mut max) = (chunk.min, chunk.max);
-        for (i, _) in &members {
-            let p = lattice.points[*i as usize];
+        for &i in &halo {
+            let p = lattice.points[i as usize];
             min = std::array::from_fn(|a| min[a].min(p[a]));
             max = std::array::from_fn(|a| max[a].max(p[a]));
         }
         Loaded {
-            members: Members::Some(members.into_iter().map(|(i, _)| i).collect()),
+            members: Members::Some(members),
             rows: Some(rows),
+            core: Some(core),
             min,
             max,
             face_low: std::array::from_fn(|a| (low[a] > i64::from(lattice.min[a])).then_some(low[a])),
@@ -187,72 +199,25 @@ impl Plan {
         high: [i64; 3],
         rule: Rule,
     ) -> Vec<u32> {
-        self.chunks
-            .par_iter()
-            .filter(|other| other.start != own.start)
-            .filter(|other| {
-                (0..3).all(|a| i64::from(other.min[a]) <= high[a] && i64::from(other.max[a]) >= low[a])
-            })
-            .flat_map_iter(|other| {
-                let end =
-                    if other.crowd && rule.cuts { other.end.min(other.start + rule.k) } else { other.end };
-                self.order[other.start..end].iter().copied().filter(|&i| {
+        let touches = |cell: &Cell| (0..3).all(|a| cell.low[a] <= high[a] && cell.high[a] >= low[a]);
+        let within = |cell: &Cell| (0..3).all(|a| cell.low[a] >= low[a] && cell.high[a] <= high[a]);
+        let mut out = Vec::new();
+        let others = |cell: &&Cell| !(own.start..own.end).contains(&cell.start) && touches(cell);
+        for cell in self.cells.iter().filter(others) {
+            // Cells of one place only may hold any number.
+            let one_place = cell.low == cell.high && rule.cuts;
+            let end = if one_place { cell.end.min(cell.start.saturating_add(rule.k)) } else { cell.end };
+            let points = self.order[cell.start..end].iter().copied();
+            match within(cell) {
+                true => out.extend(points),
+                false => out.extend(points.filter(|&i| {
                     let p = lattice.points[i as usize];
                     (0..3).all(|a| (low[a]..=high[a]).contains(&i64::from(p[a])))
-                })
-            })
-            .collect()
-    }
-}
-
-/// Cuts `order` at medians of the longest axis until every part is small and narrow enough.
-fn cut(lattice: &Lattice<'_>, order: &mut [u32], start: usize, most: usize) -> Vec<Chunk> {
-    let point = |i: &u32| lattice.points[*i as usize];
-    let (mut min, mut max) = ([i32::MAX; 3], [i32::MIN; 3]);
-    for p in order.iter().map(point) {
-        min = std::array::from_fn(|a| min[a].min(p[a]));
-        max = std::array::from_fn(|a| max[a].max(p[a]));
-    }
-    let width = |a: usize| i64::from(max[a]) - i64::from(min[a]);
-    let axis = (0..3).max_by_key(|&a| width(a)).unwrap_or(0);
-    let widest = width(axis);
-    let small = order.len() <= most;
-    if widest == 0 || (small && widest < MAX_CORE_WIDTH) {
-        order.par_sort_unstable();
-        let (end, crowd) = (start + order.len(), !small);
-        return vec![Chunk { start, end, min, max, crowd, margin: 0 }];
-    }
-    // A cut lies between two coordinates: equal ones stay together, so that parts are disjoint boxes.
-    let split = if small {
-        let middle = (i64::from(min[axis]) + widest / 2) as i32;
-        partition(order, |i| point(i)[axis] <= middle)
-    } else {
-        let half = order.len() / 2;
-        let (_, median, _) = order.select_nth_unstable_by_key(half, |i| point(i)[axis]);
-        let median = point(median)[axis];
-        if median > min[axis] {
-            partition(order, |i| point(i)[axis] < median)
-        } else {
-            partition(order, |i| point(i)[axis] <= median)
+                })),
+            }
         }
-    };
-    let (left, right) = order.split_at_mut(split);
-    let (mut chunks, more) =
-        rayon::join(|| cut(lattice, left, start, most), || cut(lattice, right, start + split, most));
-    chunks.extend(more);
-    chunks
-}
-
-/// Moves what satisfies `first` to the front; how many those are.
-fn partition(order: &mut [u32], first: impl Fn(&u32) -> bool) -> usize {
-    let mut split = 0;
-    for i in 0..order.len() {
-        if first(&order[i]) {
-            order.swap(split, i);
-            split += 1;
-        }
+        out
     }
-    split
 }
 
 /// Several times the k-th distance at the chunk's mean density, on a surface and in a volume; no more than the radius.
@@ -298,14 +263,15 @@ mod tests {
     #[test]
     fn every_point_is_core_once_and_halos_are_complete() {
         let cloud = lattice(scattered(5000, 4000));
-        let plan = Plan::new(&cloud, nearest(10), 1200, None);
+        let plan = Plan::new(&cloud, nearest(10), 700, None);
         assert!(plan.chunks().len() > 8);
         let mut seen = vec![0; cloud.len()];
         for chunk in plan.chunks() {
             let loaded = plan.load(&cloud, chunk, nearest(10));
-            assert!(loaded.members.len() <= 1200 && !chunk.crowd);
+            assert!(loaded.members.len() <= 700 && !chunk.crowd);
             let rows = loaded.rows.as_ref().unwrap();
-            let core = plan.core(chunk).unwrap();
+            let core = loaded.core.as_ref().unwrap();
+            assert_eq!(core.len(), chunk.len());
             for (local, &row) in rows.iter().enumerate() {
                 if row != u32::MAX {
                     assert_eq!(core[row as usize] as usize, loaded.members.cloud_index(local));

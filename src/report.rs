@@ -61,6 +61,18 @@ impl Report {
         }
     }
 
+    /// A report for what runs beside this one, to be [absorbed](Self::absorb).
+    pub(crate) fn for_a_part(&self) -> Self {
+        Self { backend: self.backend, ..Self::default() }
+    }
+
+    /// Adds what a part did.
+    pub(crate) fn absorb(&mut self, part: Self) {
+        self.stragglers += part.stragglers;
+        self.fallback = part.fallback.or(self.fallback.take());
+        part.stages.iter().for_each(|(stage, seconds)| self.add(stage, Duration::from_secs_f64(*seconds)));
+    }
+
     /// Runs a stage and adds its time.
     pub(crate) fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();

@@ -1,5 +1,6 @@
 //! The two ways to compute: one coarse interface, whole clouds in and whole columns out.
 
+mod cells;
 pub(crate) mod cpu;
 pub(crate) mod gpu;
 
@@ -11,6 +12,7 @@ use crate::features::{Attributes, FeatureSet};
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::report::Report;
 use crate::scales::Scales;
+use crate::watch::Watch;
 
 /// One cloud, ready to compute on: at least one point and one query, every input of the request there.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +26,7 @@ pub(crate) struct Job<'a> {
     /// Which points are ground, if the request is about it.
     pub(crate) ground: Option<&'a [bool]>,
     pub(crate) neighborhood: Neighborhood,
+    pub(crate) watch: &'a Watch,
 }
 
 impl<'a> Job<'a> {

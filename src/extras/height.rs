@@ -62,6 +62,7 @@ pub(super) fn above_ground(
             attributes: PointAttributes::default(),
             ground: None,
             neighborhood,
+            watch: job.watch,
         };
         let mut own = Report::default();
         let lists = strategy.neighbors(&sub, &mut own)?;

@@ -3,48 +3,43 @@
 
 use rayon::prelude::*;
 
-use super::{Chunk, Loaded, MAX_WIDTH, Members, Plan, cut};
+use super::arrange::{Arranged, Cell, arrange};
+use super::cut::cut;
+use super::{Chunk, Loaded, MAX_WIDTH, Members, Plan};
 use crate::cloud::Lattice;
 use crate::neighborhood::Rule;
-
-/// Cloud points of one leaf of the second cut: few enough that a box's border leaves cost little.
-const LEAF: usize = 1 << 11;
 
 /// Queries of a chunk whose neighbours are looked for to choose its margin.
 const SAMPLE: usize = 32;
 
-/// The cloud in parts of its own, to be gathered by box.
+/// The cloud by place, to be gathered by box.
 #[derive(Debug)]
 pub(super) struct Candidates {
-    /// Cloud indices, grouped by leaf.
+    /// Cloud indices, grouped by cell.
     order: Vec<u32>,
-    leaves: Vec<Chunk>,
+    cells: Vec<Cell>,
 }
 
 type Bounds = ([i64; 3], [i64; 3]);
 
 impl Candidates {
     fn new(cloud: &Lattice<'_>) -> Self {
-        let mut order: Vec<u32> = (0..cloud.len() as u32).collect();
-        let leaves = cut(cloud, &mut order, 0, LEAF);
-        Self { order, leaves }
+        let Arranged { order, cells, .. } = arrange(cloud, usize::MAX);
+        Self { order, cells }
     }
 
-    fn touching(&self, (low, high): Bounds) -> impl ParallelIterator<Item = &Chunk> {
-        self.leaves.par_iter().filter(move |leaf| {
-            (0..3).all(|a| i64::from(leaf.min[a]) <= high[a] && i64::from(leaf.max[a]) >= low[a])
-        })
+    fn touching(&self, (low, high): Bounds) -> impl ParallelIterator<Item = &Cell> {
+        let cells = self.cells.par_iter().with_min_len(1 << 12);
+        cells.filter(move |cell| (0..3).all(|a| cell.low[a] <= high[a] && cell.high[a] >= low[a]))
     }
 
     /// Points in a closed box.
     fn count(&self, cloud: &Lattice<'_>, bounds: Bounds) -> usize {
-        let within = |leaf: &Chunk| {
+        let within = |cell: &Cell| {
             let inside = |i: &&u32| is_inside(cloud, **i, bounds);
-            match (0..3)
-                .all(|a| i64::from(leaf.min[a]) >= bounds.0[a] && i64::from(leaf.max[a]) <= bounds.1[a])
-            {
-                true => leaf.end - leaf.start,
-                false => self.order[leaf.start..leaf.end].iter().filter(inside).count(),
+            match (0..3).all(|a| cell.low[a] >= bounds.0[a] && cell.high[a] <= bounds.1[a]) {
+                true => cell.end - cell.start,
+                false => self.order[cell.start..cell.end].iter().filter(inside).count(),
             }
         };
         self.touching(bounds).map(within).sum()
@@ -52,8 +47,8 @@ impl Candidates {
 
     /// Cloud indices in a closed box, ascending.
     fn inside(&self, cloud: &Lattice<'_>, bounds: Bounds) -> Vec<u32> {
-        let inside = |leaf: &Chunk| {
-            let own = &self.order[leaf.start..leaf.end];
+        let inside = |cell: &Cell| {
+            let own = &self.order[cell.start..cell.end];
             own.iter().copied().filter(|&i| is_inside(cloud, i, bounds)).collect::<Vec<_>>()
         };
         let mut found: Vec<u32> = self.touching(bounds).flat_map_iter(inside).collect();
@@ -92,16 +87,21 @@ impl Plan {
         let most = core.unwrap_or(usize::MAX).min(capacity);
         let whole = Chunk { start: 0, end: n, min: queries.min, max: queries.max, crowd: false, margin: 0 };
         if n <= most && cloud.len() <= capacity && (0..3).all(|a| width(a) < MAX_WIDTH) {
-            return Self { order: Vec::new(), chunks: vec![whole], capacity, candidates: None };
+            return Self {
+                order: Vec::new(),
+                chunks: vec![whole],
+                cells: Vec::new(),
+                capacity,
+                candidates: None,
+            };
         }
         let candidates = Candidates::new(cloud);
-        let mut order: Vec<u32> = (0..n as u32).collect();
-        let cores = cut(queries, &mut order, 0, most.min((capacity / 2).max(1)));
+        let Arranged { mut order, chunks: cores, .. } = arrange(queries, most.min((capacity / 2).max(1)));
         let mut chunks = Vec::new();
         for core in cores {
             refine(core, queries, cloud, &candidates, &mut order, capacity, most, &mut chunks);
         }
-        Self { order, chunks, capacity, candidates: Some(candidates) }
+        Self { order, chunks, cells: Vec::new(), capacity, candidates: Some(candidates) }
     }
 
     /// Gathers the cloud's points around a chunk's queries.
@@ -115,6 +115,8 @@ impl Plan {
         let Some(candidates) = &self.candidates else {
             return Loaded::whole(cloud);
         };
+        let mut core = self.order[chunk.start..chunk.end].to_vec();
+        core.sort_unstable();
         let reach = if chunk.crowd { 0 } else { self.reach(candidates, queries, cloud, chunk, rule) };
         let (low, high) = around(chunk, reach);
         let members = if chunk.crowd { Vec::new() } else { candidates.inside(cloud, (low, high)) };
@@ -128,6 +130,7 @@ impl Plan {
         Loaded {
             members: Members::Some(members),
             rows: None,
+            core: Some(core),
             min,
             max,
             face_low: std::array::from_fn(|a| (low[a] > i64::from(cloud.min[a])).then_some(low[a])),
@@ -151,7 +154,7 @@ impl Plan {
         let count = |reach| candidates.count(cloud, around(chunk, reach));
         let mut reach = radius;
         if rule.cuts {
-            let core = self.core(chunk).unwrap_or(&[]);
+            let core = &self.order[chunk.start..chunk.end];
             let sample = core.par_iter().step_by(core.len().div_ceil(SAMPLE).max(1));
             let farthest = sample.map(|&i| {
                 let place = queries.points[i as usize];
@@ -227,7 +230,7 @@ mod tests {
         for chunk in plan.chunks() {
             let loaded = plan.load_for_queries(&queries, &cloud, chunk, rule);
             assert!(loaded.members.len() <= 700 && !chunk.crowd);
-            let core = plan.core(chunk).unwrap();
+            let core = loaded.core.as_ref().unwrap();
             assert!(core.len() <= 150 && core.is_sorted());
             let inside = |p: &[i32; 3]| {
                 (0..3).all(|a| {

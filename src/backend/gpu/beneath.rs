@@ -4,6 +4,7 @@ use super::chunk::{COUNTERS, READBACK, Runner, cloud_index, counters, word};
 use super::kernel::{Output, Search};
 use super::record::STAMP_BYTES;
 use crate::backend::Beneath;
+use crate::backend::cells::Cells;
 use crate::error::Result;
 use crate::plan::{Chunk, Plan};
 use crate::report::Report;
@@ -15,11 +16,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         plan: &Plan,
         chunk: &Chunk,
         beneath: &Beneath<'_>,
-        out: &mut [u32],
+        out: &Cells,
         report: &mut Report,
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
-        let core = plan.core(chunk);
+        let core = loaded.core.as_deref();
         let resident = self.upload(&loaded, core, 0, report)?;
         let output = Output::Beneath([beneath.near, beneath.far]);
         let search = Search::first(self.scales.rule, resident.subject(), output).filter(|_| !chunk.crowd);
@@ -44,7 +45,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let [wide, left] = self.read(&back, used, &submitted, report, |bytes| {
                 let (bits, queue) = bytes.split_at(bits.requested() as usize);
                 for (row, bits) in (0..resident.rows).zip(bits.chunks_exact(4)) {
-                    out[cloud_index(core, row) as usize] = word(bits);
+                    out.put(None, cloud_index(core, row) as usize, word(bits));
                 }
                 counters(queue)
             })?;
@@ -60,7 +61,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let lists = self.lists_on_cpu(&places, self.scales.rule, report)?;
         for (point, list) in points.into_iter().zip(lists) {
             let members = list.into_iter().map(|(_, member)| beneath.heights[member as usize]);
-            out[point as usize] = beneath.bits(beneath.heights[point as usize], members);
+            let bits = beneath.bits(beneath.heights[point as usize], members);
+            out.put(None, point as usize, bits);
         }
         Ok(())
     }

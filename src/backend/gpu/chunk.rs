@@ -1,6 +1,7 @@
 //! One chunk on the device: index, search, features, and the queries that need a second look.
 
-use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
@@ -8,12 +9,13 @@ use rayon::prelude::*;
 use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Subject};
 use super::layout::{self, Grid, Scale};
 use super::pool::Buffer;
+use super::readback::Waiting;
 use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
 use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
-use super::{Context, LazyIndex, readback, upload};
+use super::{Context, LazyIndex, slots, upload};
 use crate::backend::Job;
+use crate::backend::cells::Cells;
 use crate::backend::cpu::{Center, CpuIndex, scan};
-use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{Chunk, Loaded, Plan};
@@ -28,6 +30,8 @@ const BALL_K: u32 = 16;
 const QUERIES: u32 = 1 << 20;
 /// Queries of one dispatch where the host's cores compute.
 const QUERIES_SOFTWARE: u32 = 1 << 15;
+/// Rows of a column that one task copies.
+const SCATTER_ROWS: usize = 1 << 15;
 /// Farther than any point of a chunk from any other.
 const NO_FACE: f32 = 1e9;
 
@@ -44,6 +48,8 @@ pub(crate) struct Runner<'a, 'j> {
     pub(super) job: &'a Job<'j>,
     index: &'a LazyIndex<'a>,
     pub(super) scales: &'a Scales,
+    /// Chunks that are under way at one time.
+    slots: usize,
 }
 
 /// A chunk's points on the device.
@@ -93,10 +99,33 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         context: &'a Context,
         workers: &'a rayon::ThreadPool,
         job: &'a Job<'j>,
-        index: &'a OnceLock<CpuIndex<'a>>,
+        index: &'a LazyIndex<'a>,
         scales: &'a Scales,
+        slots: usize,
     ) -> Self {
-        Self { context, workers, job, index, scales }
+        Self { context, workers, job, index, scales, slots }
+    }
+
+    /// Does `work` for every chunk, some at a time.
+    pub(crate) fn each(
+        &self,
+        plan: &Plan,
+        report: &mut Report,
+        work: impl Fn(&Chunk, &mut Report) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let pass = self.job.watch.pass(self.job.asked().len());
+        slots::each(self.slots, plan.chunks().len(), report, |i, report| {
+            self.job.watch.check()?;
+            let chunk = &plan.chunks()[i];
+            work(chunk, report)?;
+            pass.add(chunk.len());
+            Ok(())
+        })
+    }
+
+    /// How to wait for what a slot submitted.
+    pub(super) fn waiting(&self) -> Waiting<'a> {
+        Waiting { device: &self.context.device, watch: self.job.watch, shared: self.slots > 1 }
     }
 
     /// Fills the columns of a chunk's core points; `rule` is `None` if no feature needs neighbours.
@@ -106,11 +135,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         chunk: &Chunk,
         kernel: &Evaluate,
         rule: Option<Rule>,
-        out: &mut [RawColumns],
+        out: &[Cells],
         report: &mut Report,
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
-        let core = plan.core(chunk);
+        let core = loaded.core.as_deref();
         let resident = self.upload(&loaded, core, kernel.attribute_words(), report)?;
         let scales = self.scales.len() as u32;
         let all = u64::from(resident.rows) * u64::from(scales);
@@ -151,7 +180,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         let counters = self.read(&back, used, &submitted, report, |bytes| {
-            self.scatter(bytes, resident.rows as usize, core, out);
+            self.scatter(&bytes[..columns.requested() as usize], resident.rows as usize, core, out);
             index.is_some().then(|| counters(&bytes[columns.requested() as usize..]))
         })?;
 
@@ -186,7 +215,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         recorder.copy(&columns, 0, &back, 0, columns.requested());
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         self.read(&back, used, &submitted, report, |bytes| {
-            self.scatter(bytes, resident.rows as usize, core, out);
+            self.scatter(&bytes[..columns.requested() as usize], resident.rows as usize, core, out);
         })?;
         drop(held);
         Ok(())
@@ -198,11 +227,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         plan: &Plan,
         chunk: &Chunk,
         k: usize,
-        out: &mut Neighbors,
+        out: &Mutex<Neighbors>,
         report: &mut Report,
     ) -> Result<()> {
-        let core = plan.core(chunk);
         let loaded = self.load(plan, chunk, report);
+        let core = loaded.core.as_deref();
         // Lists are cut at a radius afterwards.
         let rule = Rule { limit: None, ..self.scales.rule };
         let subject = Subject::of(self.job.is_foreign(), loaded.rows.is_some());
@@ -223,6 +252,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             recorder.copy(&lists, 0, &back, 0, lists.requested());
             let submitted = self.submit(recorder, Some((&back, used)), report)?;
             let mut take = |bytes: &[u8]| {
+                let out = &mut out.lock().unwrap_or_else(PoisonError::into_inner);
                 scatter_lists(&bytes[..lists.requested() as usize], k, core, &loaded, out);
                 counters(&bytes[lists.requested() as usize..])
             };
@@ -244,6 +274,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         report.stragglers += stragglers.len();
         let (points, places) = self.places(&stragglers, core);
+        let found = self.lists_on_cpu(&places, rule, report)?;
+        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
         let mut put = |point: u32, row: &[(u64, u32)]| {
             let first = point as usize * k;
             for (j, &(dist_sq, neighbor)) in row.iter().enumerate() {
@@ -251,7 +283,6 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 out.dist_sq[first + j] = dist_sq;
             }
         };
-        let found = self.lists_on_cpu(&places, rule, report)?;
         points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
         Ok(())
     }
@@ -330,7 +361,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let bytes = sizes.iter().sum();
         let staging = self.context.pool.acquire(bytes, UPLOAD, "staging")?;
         let start = Instant::now();
-        readback::write(&self.context.device, &staging, bytes, "packing", |view| {
+        self.waiting().write(&staging, bytes, "packing", |view| {
             let (positions, rest) = view.split_at(sizes[0] as usize);
             let (mut row_of, attributes) = rest.split_at(sizes[1] as usize);
             upload::positions(self.workers, self.job.lattice, loaded, positions);
@@ -569,11 +600,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
 
     /// The CPU's index, built when it is first asked for.
     pub(super) fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
-        if let Some(index) = self.index.get() {
-            return Ok(index);
-        }
-        let made = CpuIndex::new(self.job.lattice)?;
-        Ok(self.index.get_or_init(|| made))
+        self.index.get(|| CpuIndex::new(self.job.lattice))
     }
 
     pub(super) fn submit(
@@ -598,7 +625,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let mut taking = Duration::ZERO;
         let period = self.context.device.queue.get_timestamp_period();
         let (out, times) =
-            readback::read(&self.context.device, back, used + STAMP_BYTES, "computing", |bytes| {
+            self.waiting().read(back, used + STAMP_BYTES, &submitted.index, "computing", |bytes| {
                 let begin = Instant::now();
                 let (own, stamps) = bytes.split_at(used as usize);
                 let out = self.workers.install(|| take(own));
@@ -615,30 +642,22 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
 
     /// Copies a chunk's columns, flags first, to the points' places in the cloud. Of each column the values of one
     /// neighbourhood follow those of the other.
-    pub(super) fn scatter(&self, bytes: &[u8], rows: usize, core: Option<&[u32]>, out: &mut [RawColumns]) {
-        let scales = out.len();
-        for (scale, out) in out.iter_mut().enumerate() {
-            let column =
-                |c: usize| &bytes[4 * (c * scales + scale) * rows..4 * (c * scales + scale + 1) * rows];
+    pub(super) fn scatter(&self, bytes: &[u8], rows: usize, core: Option<&[u32]>, out: &[Cells]) {
+        let columns = bytes.len() / (4 * rows * out.len()).max(1);
+        let blocks = rows.div_ceil(SCATTER_ROWS);
+        (0..columns * out.len() * blocks).into_par_iter().for_each(|task| {
+            let (column, first) = (task / blocks, task % blocks * SCATTER_ROWS);
+            let end = (first + SCATTER_ROWS).min(rows);
+            let cells = out[column % out.len()].column((column / out.len()).checked_sub(1));
+            let values = bytes[4 * (column * rows + first)..4 * (column * rows + end)].chunks_exact(4);
             match core {
-                None => {
-                    bytemuck::cast_slice_mut(&mut out.flags).copy_from_slice(column(0));
-                    out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
-                        bytemuck::cast_slice_mut(values).copy_from_slice(column(c + 1));
-                    });
-                }
-                Some(core) => {
-                    for (point, flags) in core.iter().zip(column(0).chunks_exact(4)) {
-                        out.flags[*point as usize] = word(flags);
-                    }
-                    out.values.par_iter_mut().enumerate().for_each(|(c, values)| {
-                        for (point, value) in core.iter().zip(column(c + 1).chunks_exact(4)) {
-                            values[*point as usize] = f32::from_bits(word(value));
-                        }
-                    });
-                }
+                None => cells[first..end].iter().zip(values).for_each(|(c, v)| c.store(word(v), Relaxed)),
+                Some(core) => core[first..end]
+                    .iter()
+                    .zip(values)
+                    .for_each(|(&point, v)| cells[point as usize].store(word(v), Relaxed)),
             }
-        }
+        });
     }
 }
 

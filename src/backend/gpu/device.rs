@@ -1,7 +1,7 @@
 //! Adapters and the device: what there is, what is taken, whether it still lives.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
@@ -127,6 +127,7 @@ pub(crate) struct Device {
     pub(crate) software: bool,
     lost: Arc<AtomicBool>,
     reason: Arc<Mutex<String>>,
+    polling: Mutex<()>,
 }
 
 impl Device {
@@ -168,7 +169,20 @@ impl Device {
             }
         });
         tracing::debug!(adapter = %info, "opened");
-        Ok(Self { device, queue, name: info.to_string(), software: info.is_software(), lost, reason })
+        Ok(Self {
+            device,
+            queue,
+            name: info.to_string(),
+            software: info.is_software(),
+            lost,
+            reason,
+            polling: Mutex::new(()),
+        })
+    }
+
+    /// Only who holds this may poll.
+    pub(crate) fn turn_to_poll(&self) -> MutexGuard<'_, ()> {
+        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An error once the device is lost; to be asked after every step, since wgpu then fails in silence.

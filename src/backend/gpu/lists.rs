@@ -6,17 +6,17 @@
 //! that a chunk cannot certify get their list from the CPU and then go through the same kernels as all others.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use super::chunk::{COUNTERS, Index, READBACK, Resident, Runner, cloud_index, counters, word};
 use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Walk, WalkEnds};
 use super::payload::Payload;
 use super::pool::Buffer;
-use super::readback;
 use super::record::{Recorder, STAMP_BYTES};
 use super::shader::NO_ROW;
 use crate::backend::Known;
+use crate::backend::cells::Cells;
 use crate::backend::cpu::{Value, columns_of, last_members_of};
-use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::features::FeatureSet;
 use crate::neighborhood::Rule;
@@ -34,13 +34,14 @@ const WINDOW: u64 = 1 << 24;
 const STRAGGLERS: usize = 1 << 14;
 
 /// What lists are made for.
+#[derive(Clone, Copy)]
 pub(super) enum Use<'u> {
     /// Columns of every neighbourhood.
-    Columns { kernel: &'u Evaluate, set: &'u FeatureSet, known: &'u Known, out: &'u mut [RawColumns] },
+    Columns { kernel: &'u Evaluate, set: &'u FeatureSet, known: &'u Known, out: &'u [Cells] },
     /// The last member of the only neighbourhood.
-    Last { out: &'u mut [(u64, u32)] },
+    Last { out: &'u Mutex<Vec<(u64, u32)>> },
     /// The members' indices in the cloud, by point.
-    Lists { out: &'u mut [Vec<u32>] },
+    Lists { out: &'u Mutex<Vec<Vec<u32>>> },
 }
 
 /// Queries and their sorted lists on the device.
@@ -100,11 +101,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         &self,
         plan: &Plan,
         chunk: &Chunk,
-        mut purpose: Use<'_>,
+        purpose: Use<'_>,
         report: &mut Report,
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
-        let core = plan.core(chunk);
+        let core = loaded.core.as_deref();
         let attribute_words = match &purpose {
             Use::Columns { kernel, .. } => kernel.attribute_words(),
             Use::Last { .. } | Use::Lists { .. } => 0,
@@ -130,7 +131,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 _ => None,
             };
             let Some(lists) = found.lists.as_ref().or(filled.as_ref()) else { continue };
-            if let Use::Lists { out } = &mut purpose {
+            if let Use::Lists { out } = purpose {
                 self.take_lists(lists, &starts, which, &resident, &loaded, core, out, report)?;
                 continue;
             }
@@ -170,17 +171,20 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
             Use::Last { out } => {
                 self.read_all(&results.output, &resident, report, |bytes| {
+                    let out = &mut out.lock().unwrap_or_else(PoisonError::into_inner);
                     take_last(bytes, &loaded, core, &strangers, out);
                 })?;
                 let (points, _) = self.places(&found.left, core);
                 let work = || Ok(last_members_of(self.cpu_index()?, self.job, self.scales, &points));
                 let last = self.on_cpu(report, work)?;
+                let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
                 points.iter().zip(last).for_each(|(&point, last)| out[point as usize] = last);
                 Ok(())
             }
             Use::Lists { out } => {
                 let (points, places) = self.places(&found.left, core);
                 let lists = self.lists_on_cpu(&places, self.scales.rule, report)?;
+                let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
                 for (point, list) in points.into_iter().zip(lists) {
                     out[point as usize] = list.into_iter().map(|member| member.1).collect();
                 }
@@ -204,8 +208,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let mut recorder = self.recorder(resident)?;
         self.record_upload(&mut recorder, resident);
         let Some(search) = search else {
-            self.submit(recorder, None, report)?;
-            readback::wait(&self.context.device, "computing")?;
+            self.finish(recorder, report)?;
             return Ok(Found {
                 index: None,
                 lists: None,
@@ -323,9 +326,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     /// Submits, and waits until it is done.
     fn finish(&self, recorder: Recorder<'_>, report: &mut Report) -> Result<()> {
         let submitted = self.submit(recorder, None, report)?;
-        report.time("wait", || readback::wait(&self.context.device, "computing"))?;
-        drop(submitted);
-        Ok(())
+        report.time("wait", || self.waiting().done(&submitted.index, "computing"))
     }
 
     /// Makes records of lists, and what is wanted of those.
@@ -476,7 +477,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         resident: &Resident,
         loaded: &Loaded,
         core: Option<&[u32]>,
-        out: &mut [Vec<u32>],
+        out: &Mutex<Vec<Vec<u32>>>,
         report: &mut Report,
     ) -> Result<()> {
         let used = lists.requested();
@@ -485,6 +486,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         recorder.copy(lists, 0, &back, 0, used);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         self.read(&back, used, &submitted, report, |bytes| {
+            let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
             for row in which {
                 let range = 4 * starts[row as usize] as usize..4 * starts[row as usize + 1] as usize;
                 let local = bytes[range].chunks_exact(4).map(|b| word(b) as usize);
@@ -501,7 +503,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         core: Option<&[u32]>,
         set: &FeatureSet,
         known: &Known,
-        out: &mut [RawColumns],
+        out: &[Cells],
         report: &mut Report,
     ) -> Result<()> {
         if rows.is_empty() {
@@ -511,11 +513,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let work = || Ok(columns_of(self.cpu_index()?, self.job, set, self.scales, known, &points));
         let values: Vec<Value> = self.on_cpu(report, work)?;
         for (scale, point, column, bits) in values {
-            let out = &mut out[scale];
-            match column {
-                Some(column) => out.values[column][point as usize] = f32::from_bits(bits),
-                None => out.flags[point as usize] = bits,
-            }
+            out[scale].put(column, point as usize, bits);
         }
         Ok(())
     }

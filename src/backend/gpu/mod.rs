@@ -14,6 +14,7 @@ mod record;
 mod shader;
 #[cfg(test)]
 mod shader_tests;
+mod slots;
 mod upload;
 
 use rayon::prelude::*;
@@ -26,6 +27,7 @@ use self::lists::Use;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
+use super::cells::Cells;
 use super::cpu::{Cpu, CpuIndex};
 use super::{Beneath, Job, Known, Strategy};
 use crate::cloud::dist_sq;
@@ -45,6 +47,9 @@ const CHUNK_POINTS: usize = 1 << 21;
 /// The same on devices with buffers of 2 GiB and more, which have the memory to go with them; chunks cost the host more
 /// than the card, and one that does not fit is halved.
 const CHUNK_POINTS_LARGE: usize = 1 << 24;
+
+/// Chunks that are under way at one time: one on the device, one before it, one behind it.
+const SLOTS: usize = 3;
 
 /// Chunks are halved this often after the device was out of memory.
 const MEMORY_RETRIES: u32 = 4;
@@ -138,7 +143,7 @@ impl Gpu {
         scales: &Scales,
         bytes_per_point: u64,
         report: &mut Report,
-        mut each: impl FnMut(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Send,
+        each: impl Fn(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Sync,
     ) -> Result<T> {
         self.exclusively(|| {
             let large = self.context.device.device.limits().max_buffer_size > 2 << 30;
@@ -152,8 +157,9 @@ impl Gpu {
                 let cut = || Plan::of(job, scales.rule, capacity, core);
                 let plan = attempt.time("plan", || self.workers.install(cut));
                 attempt.chunks = plan.chunks().len();
-                let index = OnceLock::new();
-                let runner = Runner::new(&self.context, &self.workers, job, &index, scales);
+                let index = LazyIndex::default();
+                let slots = SLOTS.min(plan.chunks().len());
+                let runner = Runner::new(&self.context, &self.workers, job, &index, scales, slots);
                 match each(&runner, &plan, &mut attempt) {
                     Err(Error::GpuOutOfMemory { bytes, what }) => {
                         tracing::warn!(bytes, what, capacity, "GPU out of memory, halving the chunks");
@@ -203,17 +209,15 @@ impl Strategy for Gpu {
         let payload = Payload::of(kernel.members).words().max(kernel.attribute_words()) as usize;
         let widest = 4 * columns.max(list_words(scales)).max(payload).max(4) as u64;
         self.run(job, scales, widest, report, |runner, plan, report| {
-            let mut out = empty_columns(job, set, scales);
-            for chunk in plan.chunks() {
-                let purpose = Use::Columns { kernel: &kernel, set, known, out: &mut out };
-                runner.with_lists(plan, chunk, purpose, report)?;
-            }
-            Ok(out)
+            let out = self.workers.install(|| cells(job, set, scales));
+            let purpose = Use::Columns { kernel: &kernel, set, known, out: &out };
+            runner.each(plan, report, |chunk, report| runner.with_lists(plan, chunk, purpose, report))?;
+            Ok(self.workers.install(|| filled(out)))
         })
     }
 
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
-        let mut out = vec![(u64::MAX, u32::MAX); job.asked().len()];
+        let out = vec![(u64::MAX, u32::MAX); job.asked().len()];
         if matches!(scales.ends, Ends::Limits(_)) {
             return Ok(out);
         }
@@ -222,23 +226,20 @@ impl Strategy for Gpu {
             return self.workers.install(|| Cpu.last_members(job, scales, report));
         }
         let widest = 4 * list_words(scales).max(kernel::Needs::default().record_words() as usize) as u64;
+        let out = Mutex::new(out);
         self.run(job, scales, widest, report, |runner, plan, report| {
-            for chunk in plan.chunks() {
-                runner.with_lists(plan, chunk, Use::Last { out: &mut out }, report)?;
-            }
-            Ok(())
+            let purpose = Use::Last { out: &out };
+            runner.each(plan, report, |chunk, report| runner.with_lists(plan, chunk, purpose, report))
         })?;
-        Ok(out)
+        Ok(out.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
         let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
         self.run(job, &scales, 16, report, |runner, plan, report| {
-            let mut out = vec![0; job.lattice.len()];
-            for chunk in plan.chunks() {
-                runner.beneath(plan, chunk, beneath, &mut out, report)?;
-            }
-            Ok(out)
+            let out = Cells::new(0, job.lattice.len());
+            runner.each(plan, report, |chunk, report| runner.beneath(plan, chunk, beneath, &out, report))?;
+            Ok(out.into_columns().flags)
         })
     }
 
@@ -271,11 +272,11 @@ impl Gpu {
         let columns = (set.len() as u64 + 1).max(kernel.needs.record_words().into());
         let widest = (scales.len() as u64 * columns).max(kernel.attribute_words().into()) * 4;
         self.run(job, scales, widest, report, |runner, plan, report| {
-            let mut out = empty_columns(job, set, scales);
-            for chunk in plan.chunks() {
-                runner.features(plan, chunk, &kernel, rule, &mut out, report)?;
-            }
-            Ok(out)
+            let out = self.workers.install(|| cells(job, set, scales));
+            runner.each(plan, report, |chunk, report| {
+                runner.features(plan, chunk, &kernel, rule, &out, report)
+            })?;
+            Ok(self.workers.install(|| filled(out)))
         })
     }
 
@@ -286,14 +287,13 @@ impl Gpu {
         report.fallback = beyond_kernels(scales.rule).or(report.fallback.take());
         let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
         self.run(job, scales, widest, report, |runner, plan, report| {
-            let mut out = Neighbors {
+            let out = Mutex::new(Neighbors {
                 offsets: (0..=n).map(|i| i * k).collect(),
                 indices: vec![0; n * k],
                 dist_sq: vec![0; n * k],
-            };
-            for chunk in plan.chunks() {
-                runner.neighbors(plan, chunk, k, &mut out, report)?;
-            }
+            });
+            runner.each(plan, report, |chunk, report| runner.neighbors(plan, chunk, k, &out, report))?;
+            let out = out.into_inner().unwrap_or_else(PoisonError::into_inner);
             Ok(match limit {
                 Some(limit) => within(&out, limit),
                 None => out,
@@ -304,11 +304,10 @@ impl Gpu {
     /// Lists that a radius ends.
     fn within_radius(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Neighbors> {
         let lists = self.run(job, scales, 16, report, |runner, plan, report| {
-            let mut out = vec![Vec::new(); job.asked().len()];
-            for chunk in plan.chunks() {
-                runner.with_lists(plan, chunk, Use::Lists { out: &mut out }, report)?;
-            }
-            Ok(out)
+            let out = Mutex::new(vec![Vec::new(); job.asked().len()]);
+            let purpose = Use::Lists { out: &out };
+            runner.each(plan, report, |chunk, report| runner.with_lists(plan, chunk, purpose, report))?;
+            Ok(out.into_inner().unwrap_or_else(PoisonError::into_inner))
         })?;
         let points = &job.lattice.points;
         let mut offsets = vec![0];
@@ -332,10 +331,13 @@ fn list_words(scales: &Scales) -> usize {
     }
 }
 
-fn empty_columns(job: &Job<'_>, set: &FeatureSet, scales: &Scales) -> Vec<RawColumns> {
-    let n = job.asked().len();
-    let one = || RawColumns { values: vec![vec![0.0; n]; set.len()], flags: vec![0; n] };
-    (0..scales.len()).map(|_| one()).collect()
+/// Columns of each neighbourhood, to be filled.
+fn cells(job: &Job<'_>, set: &FeatureSet, scales: &Scales) -> Vec<Cells> {
+    (0..scales.len()).map(|_| Cells::new(set.len(), job.asked().len())).collect()
+}
+
+fn filled(cells: Vec<Cells>) -> Vec<RawColumns> {
+    cells.into_iter().map(Cells::into_columns).collect()
 }
 
 /// Why the CPU finds all neighbours, if it does.
@@ -358,4 +360,19 @@ fn within(lists: &Neighbors, limit: u64) -> Neighbors {
 }
 
 /// Built at the first straggler, over the whole cloud: a chunk's own points are not enough for it.
-pub(crate) type LazyIndex<'a> = OnceLock<CpuIndex<'a>>;
+#[derive(Default)]
+pub(crate) struct LazyIndex<'a> {
+    made: OnceLock<CpuIndex<'a>>,
+    /// Slots that need it at the same time wait for the first.
+    making: Mutex<()>,
+}
+
+impl<'a> LazyIndex<'a> {
+    fn get(&self, make: impl FnOnce() -> Result<CpuIndex<'a>>) -> Result<&CpuIndex<'a>> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.made.get().is_none() {
+            let _ = self.made.set(make()?);
+        }
+        Ok(self.made.get_or_init(|| unreachable!("it was made")))
+    }
+}

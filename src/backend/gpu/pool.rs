@@ -1,5 +1,6 @@
 //! Buffers by size class, reused from chunk to chunk. The only place that creates buffers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -46,10 +47,16 @@ pub(crate) struct Loan<B, U: Copy> {
     bytes: u64,
     requested: u64,
     usage: U,
+    spoiled: AtomicBool,
     shared: Arc<Mutex<Shared<B, U>>>,
 }
 
 impl<B, U: Copy> Loan<B, U> {
+    /// Keeps the buffer from reuse: it is in a state that its next user would not expect.
+    pub(crate) fn spoil(&self) {
+        self.spoiled.store(true, Ordering::Relaxed);
+    }
+
     /// Bytes asked for: what kernels may bind.
     pub(crate) fn requested(&self) -> u64 {
         self.requested
@@ -71,6 +78,9 @@ impl<B, U: Copy> Drop for Loan<B, U> {
             shared.stats.bytes_in_use -= self.bytes;
             shared.stats.bytes_requested -= self.requested;
             shared.stats.bytes_padding -= self.bytes - self.requested;
+            if *self.spoiled.get_mut() {
+                return;
+            }
             shared.stats.bytes_idle += self.bytes;
             shared.idle.push(Idle { buffer, bytes: self.bytes, usage: self.usage });
         }
@@ -141,7 +151,14 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
         stats.bytes_requested += requested;
         stats.bytes_padding += bytes - requested;
         stats.bytes_peak = stats.bytes_peak.max(stats.bytes_in_use + stats.bytes_idle);
-        Loan { buffer: Some(buffer), bytes, requested, usage, shared: self.shared.clone() }
+        Loan {
+            buffer: Some(buffer),
+            bytes,
+            requested,
+            usage,
+            spoiled: AtomicBool::new(false),
+            shared: self.shared.clone(),
+        }
     }
 
     /// Gives every idle buffer back to the device.
@@ -188,7 +205,7 @@ pub(crate) fn on_device(device: Arc<super::device::Device>, limit: u64) -> Buffe
 mod tests {
     use super::*;
     use proptest::strategy::Strategy;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     fn pool(limit: u64) -> Pool<u64, u8> {
         Pool::new(limit, |bytes, _| Ok(bytes))
@@ -216,6 +233,18 @@ mod tests {
         let stats = pool.stats();
         assert_eq!((stats.hits, stats.misses), (1, 4));
         assert_eq!((stats.bytes_in_use, stats.bytes_padding, stats.bytes_requested), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_spoiled_buffer_does_not_come_back() {
+        let pool = pool(u64::MAX);
+        let spoiled = pool.acquire(1 << 20, 0, "a").unwrap();
+        spoiled.spoil();
+        drop(spoiled);
+        let stats = pool.stats();
+        assert_eq!((stats.bytes_in_use, stats.bytes_idle, stats.bytes_padding), (0, 0, 0));
+        drop(pool.acquire(1 << 20, 0, "b").unwrap());
+        assert_eq!((pool.stats().hits, pool.stats().misses), (0, 2));
     }
 
     #[test]

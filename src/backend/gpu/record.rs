@@ -197,11 +197,11 @@ impl<'c> Recorder<'c> {
             resolved = Some(resolve);
         }
         let device = &context.device;
-        device.checked("submitting", || {
+        let index = device.checked("submitting", || {
             device.queue.write_buffer(&uniforms, 0, &bytes);
-            device.queue.submit([encoder.finish()]);
+            device.queue.submit([encoder.finish()])
         })?;
-        Ok(Submitted { stages, _held: (uniforms, resolved) })
+        Ok(Submitted { index, stages, _held: (uniforms, resolved) })
     }
 }
 
@@ -210,6 +210,8 @@ pub(crate) const STAMP_BYTES: u64 = 16 * MAX_STAGES as u64;
 
 /// Keeps a submission's buffers from reuse until it has been waited for.
 pub(crate) struct Submitted {
+    /// What to wait for.
+    pub(crate) index: wgpu::SubmissionIndex,
     stages: Vec<&'static str>,
     _held: (Buffer, Option<Buffer>),
 }

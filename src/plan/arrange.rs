@@ -1,0 +1,243 @@
+//! Points in the order of a grid's cells, and the cells in parts of about equal numbers of points.
+//!
+//! Cutting a cloud at medians reads it once a level. A counting sort by cell reads it three times, whatever the number of
+//! parts, and on all cores; the parts are then cut from the cells' counts.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use rayon::prelude::*;
+
+use super::cut::cut;
+use super::{Chunk, MAX_CORE_WIDTH};
+use crate::cloud::Lattice;
+
+/// Cells of a grid at most, unless there are many parts.
+const MOST_CELLS: u64 = 1 << 17;
+/// Cells that a part has at least, on average.
+const CELLS_PER_PART: u64 = 64;
+/// The same where there are very many parts: counters of all blocks are 4 bytes a cell.
+const CELLS_LIMIT: u64 = 1 << 20;
+/// Points that a cell has at least, on average.
+const POINTS_PER_CELL: u64 = 16;
+/// Blocks of points that are counted beside each other.
+const BLOCKS: usize = 32;
+/// Points that the grid's bounds are taken from.
+const SAMPLE: usize = 4096;
+/// Room that parts leave below their limit, so that cells do not push them over it: a sixteenth.
+const SLACK: usize = 16;
+
+/// Some points of a cloud: a range of an order of indices, ascending, and a closed box that holds them.
+#[derive(Debug, Clone)]
+pub(super) struct Cell {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) low: [i64; 3],
+    pub(super) high: [i64; 3],
+}
+
+/// A cloud in spatial order.
+#[derive(Debug)]
+pub(super) struct Arranged {
+    /// Indices of the cloud's points by cell, ascending within each.
+    pub(super) order: Vec<u32>,
+    pub(super) cells: Vec<Cell>,
+    /// Parts of whole cells.
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// Cubes over the part of space where most points are; those at its faces reach to infinity.
+struct Grid {
+    low: [i64; 3],
+    edge: i64,
+    dims: [i64; 3],
+}
+
+impl Grid {
+    fn new(lattice: &Lattice<'_>, cells: u64) -> Self {
+        let n = lattice.len();
+        let sample: Vec<[i32; 3]> = lattice.points.iter().step_by(n.div_ceil(SAMPLE)).copied().collect();
+        let bounds: [(i64, i64); 3] = std::array::from_fn(|a| {
+            let mut values: Vec<i64> = sample.iter().map(|p| p[a].into()).collect();
+            values.sort_unstable();
+            // Single points far off say nothing about where the others are.
+            let (first, last) = (values[values.len() / 100], values[values.len() - 1 - values.len() / 100]);
+            let more = (last - first) / 32;
+            ((first - more).max(lattice.min[a].into()), (last + more).min(lattice.max[a].into()))
+        });
+        let extent = bounds.map(|(low, high)| (high - low) as u64 + 1);
+        let count = |edge: u64| {
+            extent.iter().try_fold(1u64, |all, e| all.checked_mul(e.div_ceil(edge))).unwrap_or(u64::MAX)
+        };
+        let (mut low, mut high) = (1, extent.into_iter().max().unwrap_or(1));
+        while low < high {
+            let middle = low.midpoint(high);
+            if count(middle) <= cells.max(1) { high = middle } else { low = middle + 1 }
+        }
+        Self { low: bounds.map(|b| b.0), edge: low as i64, dims: extent.map(|e| e.div_ceil(low) as i64) }
+    }
+
+    fn len(&self) -> usize {
+        self.dims.iter().product::<i64>() as usize
+    }
+
+    fn cell(&self, p: [i32; 3]) -> usize {
+        let at =
+            |a: usize| ((i64::from(p[a]) - self.low[a]).div_euclid(self.edge)).clamp(0, self.dims[a] - 1);
+        ((at(2) * self.dims[1] + at(1)) * self.dims[0] + at(0)) as usize
+    }
+
+    fn place(&self, cell: u32) -> [i64; 3] {
+        let cell = i64::from(cell);
+        let [x, y, _] = self.dims;
+        [cell % x, cell / x % y, cell / (x * y)]
+    }
+
+    /// The closed box of a cell.
+    fn bounds(&self, cell: u32) -> ([i64; 3], [i64; 3]) {
+        let place = self.place(cell);
+        let low = |a: usize| match place[a] {
+            0 => i64::MIN,
+            at => self.low[a] + at * self.edge,
+        };
+        let high = |a: usize| match place[a] + 1 {
+            end if end == self.dims[a] => i64::MAX,
+            end => self.low[a] + end * self.edge - 1,
+        };
+        (std::array::from_fn(low), std::array::from_fn(high))
+    }
+}
+
+/// Arranges a cloud, in parts of at most `most` points each unless more are at one place.
+pub(super) fn arrange(lattice: &Lattice<'_>, most: usize) -> Arranged {
+    let n = lattice.len();
+    if n == 0 {
+        return Arranged { order: Vec::new(), cells: Vec::new(), chunks: Vec::new() };
+    }
+    let for_parts = (n / most.max(1)) as u64 * CELLS_PER_PART;
+    let cells = MOST_CELLS.max(for_parts).min(CELLS_LIMIT).min(n as u64 / POINTS_PER_CELL);
+    let grid = Grid::new(lattice, cells);
+    let block_len = n.div_ceil(BLOCKS);
+    let mut counts: Vec<Vec<u32>> = lattice
+        .points
+        .par_chunks(block_len)
+        .map(|block| {
+            let mut counts = vec![0; grid.len()];
+            block.iter().for_each(|p| counts[grid.cell(*p)] += 1);
+            counts
+        })
+        .collect();
+    let totals: Vec<u32> = (0..grid.len())
+        .into_par_iter()
+        .with_min_len(1 << 12)
+        .map(|cell| counts.iter().map(|block| block[cell]).sum())
+        .collect();
+    let mut parts = Vec::new();
+    let filled = (0..grid.len() as u32).filter(|&cell| totals[cell as usize] > 0).collect();
+    part(&grid, &totals, filled, most, &mut parts);
+
+    // Where each block's points of each cell go.
+    let mut at = 0u32;
+    for &cell in parts.iter().flatten() {
+        for block in &mut counts {
+            let own = std::mem::replace(&mut block[cell as usize], at);
+            at += own;
+        }
+    }
+    let order: Vec<AtomicU32> =
+        (0..n).into_par_iter().with_min_len(1 << 14).map(|_| AtomicU32::new(0)).collect();
+    lattice.points.par_chunks(block_len).zip(&mut counts).enumerate().for_each(|(block, (points, next))| {
+        for (i, p) in (block * block_len..).zip(points) {
+            let slot = &mut next[grid.cell(*p)];
+            order[*slot as usize].store(i as u32, Relaxed);
+            *slot += 1;
+        }
+    });
+    let order = order.into_iter().map(AtomicU32::into_inner).collect();
+    finish(lattice, &grid, &totals, &parts, order, most)
+}
+
+/// Cells and bounds of the parts, once the points are in their order; parts that are too large or too wide are cut on.
+fn finish(
+    lattice: &Lattice<'_>,
+    grid: &Grid,
+    totals: &[u32],
+    parts: &[Vec<u32>],
+    mut order: Vec<u32>,
+    most: usize,
+) -> Arranged {
+    let mut rest = order.as_mut_slice();
+    let mut slices = Vec::new();
+    let mut start = 0;
+    for part in parts {
+        let len = part.iter().map(|&cell| totals[cell as usize] as usize).sum();
+        let (own, more) = rest.split_at_mut(len);
+        slices.push((start, part, own));
+        (start, rest) = (start + len, more);
+    }
+    let of_part = |(start, part, own): (usize, &Vec<u32>, &mut [u32])| {
+        let (min, max) = bounds(lattice, own);
+        let width = (0..3).map(|a| i64::from(max[a]) - i64::from(min[a])).max().unwrap_or(0);
+        if own.len() > most || width >= MAX_CORE_WIDTH {
+            let chunks = cut(lattice, own, start, most);
+            let piece = |c: &Chunk| Cell {
+                start: c.start,
+                end: c.end,
+                low: c.min.map(i64::from),
+                high: c.max.map(i64::from),
+            };
+            return (chunks.iter().map(piece).collect::<Vec<_>>(), chunks);
+        }
+        let mut at = start;
+        let cell = |&cell: &u32| {
+            let (low, high) = grid.bounds(cell);
+            let start = at;
+            at += totals[cell as usize] as usize;
+            Cell { start, end: at, low, high }
+        };
+        let chunk = Chunk { start, end: start + own.len(), min, max, crowd: false, margin: 0 };
+        (part.iter().map(cell).collect(), vec![chunk])
+    };
+    let done: Vec<(Vec<Cell>, Vec<Chunk>)> = slices.into_par_iter().map(of_part).collect();
+    let (cells, chunks): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+    Arranged { order, cells: cells.concat(), chunks: chunks.concat() }
+}
+
+fn bounds(lattice: &Lattice<'_>, indices: &[u32]) -> ([i32; 3], [i32; 3]) {
+    let none = || ([i32::MAX; 3], [i32::MIN; 3]);
+    let wider = |a: ([i32; 3], [i32; 3]), b: ([i32; 3], [i32; 3])| {
+        (std::array::from_fn(|i| a.0[i].min(b.0[i])), std::array::from_fn(|i| a.1[i].max(b.1[i])))
+    };
+    let point = |&i: &u32| (lattice.points[i as usize], lattice.points[i as usize]);
+    indices.par_iter().with_min_len(1 << 14).map(point).reduce(none, wider)
+}
+
+/// Splits cells across their longest side until no part holds more than `most` points or there is one cell only.
+fn part(grid: &Grid, totals: &[u32], cells: Vec<u32>, most: usize, out: &mut Vec<Vec<u32>>) {
+    let points: usize = cells.iter().map(|&cell| totals[cell as usize] as usize).sum();
+    if points <= most || cells.len() == 1 {
+        out.push(cells);
+        return;
+    }
+    let (mut low, mut high) = ([i64::MAX; 3], [i64::MIN; 3]);
+    for place in cells.iter().map(|&cell| grid.place(cell)) {
+        low = std::array::from_fn(|a| low[a].min(place[a]));
+        high = std::array::from_fn(|a| high[a].max(place[a]));
+    }
+    let axis = (0..3).max_by_key(|&a| high[a] - low[a]).unwrap_or(0);
+    let layer = |cell: u32| (grid.place(cell)[axis] - low[axis]) as usize;
+    let mut layers = vec![0usize; (high[axis] - low[axis] + 1) as usize];
+    cells.iter().for_each(|&cell| layers[layer(cell)] += totals[cell as usize] as usize);
+    // So many parts as will be needed, half of them on either side.
+    let parts = points.div_ceil((most - most / SLACK).max(1)).max(2);
+    let wanted = points / parts * (parts / 2);
+    let (mut sum, mut split, mut best) = (0, 1, usize::MAX);
+    for (at, layer) in layers[..layers.len() - 1].iter().enumerate() {
+        sum += layer;
+        if sum.abs_diff(wanted) < best {
+            (best, split) = (sum.abs_diff(wanted), at + 1);
+        }
+    }
+    let (left, right) = cells.into_iter().partition(|&cell| layer(cell) < split);
+    part(grid, totals, left, most, out);
+    part(grid, totals, right, most, out);
+}

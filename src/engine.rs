@@ -6,7 +6,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::backend::cpu::Cpu;
-use crate::backend::gpu::Gpu;
+use crate::backend::gpu::{Gpu, Limits};
 use crate::backend::{Job, PointAttributes, Strategy};
 use crate::cloud::PointCloud;
 use crate::color::{ColorDepth, Values};
@@ -18,7 +18,7 @@ use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::{Options, Orientation};
-use crate::report::Report;
+use crate::report::{PoolStats, Report};
 use crate::together::together;
 use crate::watch::{CancelToken, Progress, Watch};
 use crate::{orient, passes};
@@ -40,7 +40,7 @@ pub enum Backend {
 pub struct EngineBuilder {
     backend: Backend,
     adapter: Option<String>,
-    chunk_points: Option<usize>,
+    limits: Limits,
 }
 
 impl EngineBuilder {
@@ -62,7 +62,30 @@ impl EngineBuilder {
     /// Most core points of a chunk on the GPU, instead of what the device's limits allow. Results do not depend on it.
     #[must_use]
     pub fn chunk_points(mut self, points: usize) -> Self {
-        self.chunk_points = Some(points.max(1));
+        self.limits.chunk_points = Some(points.max(1));
+        self
+    }
+
+    /// Most bytes of GPU memory that calls take, memory for transfers included; 2 GiB unless said. Clouds that need more run
+    /// in chunks, and results do not depend on them.
+    #[must_use]
+    pub fn gpu_memory(mut self, bytes: u64) -> Self {
+        self.limits.budget = Some(bytes);
+        self
+    }
+
+    /// Chunks that are under way at one time: 3 unless said, fewer where memory is short. With one, the device waits while the
+    /// host packs and copies.
+    #[must_use]
+    pub fn chunks_in_flight(mut self, chunks: usize) -> Self {
+        self.limits.slots = Some(chunks.max(1));
+        self
+    }
+
+    /// Whether buffers are kept for the next chunk and the next call; they are unless said. To measure what that is worth.
+    #[must_use]
+    pub fn reuse_buffers(mut self, reuse: bool) -> Self {
+        self.limits.no_reuse = !reuse;
         self
     }
 
@@ -74,8 +97,8 @@ impl EngineBuilder {
         let mut fallback = None;
         let gpu = match self.backend {
             Backend::Cpu => None,
-            Backend::Gpu => Some(Gpu::open(self.adapter.as_deref(), true, self.chunk_points)?),
-            Backend::Auto => match Gpu::open(self.adapter.as_deref(), false, self.chunk_points) {
+            Backend::Gpu => Some(Gpu::open(self.adapter.as_deref(), true, self.limits)?),
+            Backend::Auto => match Gpu::open(self.adapter.as_deref(), false, self.limits) {
                 Ok(gpu) => Some(gpu),
                 Err(error) => {
                     tracing::info!(%error, "computing on the CPU");
@@ -124,6 +147,18 @@ impl Engine {
     pub fn on_progress(&self, listener: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         let watch = Watch { listener: Some(Arc::new(listener)), ..self.watch.clone() };
         Self { watch, ..self.clone() }
+    }
+
+    /// Counters of the GPU's buffer pool, from any thread and during calls; `None` without a GPU.
+    pub fn pool_stats(&self) -> Option<PoolStats> {
+        self.gpu.as_ref().map(|gpu| gpu.pool_stats())
+    }
+
+    /// Gives buffers that wait for reuse back to the GPU.
+    pub fn trim(&self) {
+        if let Some(gpu) = &self.gpu {
+            gpu.trim();
+        }
     }
 
     /// Computes `set` for every point of `cloud`.

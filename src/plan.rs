@@ -5,6 +5,8 @@ mod cut;
 mod foreign;
 mod marks;
 
+use rayon::prelude::*;
+
 use self::arrange::{Arranged, Cell, arrange};
 use self::marks::Marks;
 use crate::backend::Job;
@@ -25,6 +27,8 @@ pub(crate) struct Plan {
     /// The points of the order by place.
     cells: Vec<Cell>,
     capacity: usize,
+    /// About how many points the largest chunk will load; 0 where that is not known.
+    largest: usize,
     /// The cloud, if cores are cut from queries that are no points of it.
     candidates: Option<foreign::Candidates>,
 }
@@ -136,6 +140,7 @@ impl Plan {
                 chunks: vec![whole],
                 cells: Vec::new(),
                 capacity,
+                largest: n,
                 candidates: None,
             };
         }
@@ -145,7 +150,14 @@ impl Plan {
         for chunk in &mut chunks {
             chunk.margin = margin(chunk, rule);
         }
-        Self { order, chunks, cells, capacity, candidates: None }
+        let load = |chunk: &Chunk| chunk.len() + halo(chunk, &cells);
+        let largest = chunks.par_iter().map(load).max().unwrap_or(0).min(capacity);
+        Self { order, chunks, cells, capacity, largest, candidates: None }
+    }
+
+    /// About how many points the largest chunk will load; 0 where that is not known.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest
     }
 
     pub(crate) fn chunks(&self) -> &[Chunk] {
@@ -218,6 +230,22 @@ impl Plan {
         }
         out
     }
+}
+
+/// About how many points lie around a chunk: those of a cell are taken to be spread evenly in it.
+fn halo(chunk: &Chunk, cells: &[Cell]) -> usize {
+    let low = chunk.min.map(|v| i64::from(v) - chunk.margin);
+    let high = chunk.max.map(|v| i64::from(v) + chunk.margin);
+    let share = |cell: &Cell, a: usize| {
+        let inside = (cell.high[a].min(high[a]).saturating_sub(cell.low[a].max(low[a]))).saturating_add(1);
+        // Cells at the grid's faces have no end.
+        let whole = cell.high[a].saturating_sub(cell.low[a]).saturating_add(1);
+        if whole == i64::MAX { f64::from(inside > 0) } else { inside.max(0) as f64 / whole as f64 }
+    };
+    let others = cells.iter().filter(|cell| !(chunk.start..chunk.end).contains(&cell.start));
+    let points =
+        |cell: &Cell| (cell.end - cell.start) as f64 * (0..3).map(|a| share(cell, a)).product::<f64>();
+    others.map(points).sum::<f64>().ceil() as usize
 }
 
 /// Several times the k-th distance at the chunk's mean density, on a surface and in a volume; no more than the radius.

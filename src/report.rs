@@ -100,8 +100,14 @@ pub struct PoolStats {
     pub bytes_peak: u64,
     /// Bytes in use beyond what was asked for, by rounding to size classes.
     pub bytes_padding: u64,
+    /// Bytes that all requests so far asked for.
+    pub bytes_lent: u64,
+    /// Bytes that their buffers had beyond that.
+    pub bytes_lent_padding: u64,
     /// Idle buffers given back to the device.
     pub trims: u64,
+    /// Requests refused because the limit left no room.
+    pub refusals: u64,
     /// Requests repeated after the device was out of memory.
     pub out_of_memory_retries: u64,
     /// Seconds spent in creating buffers.
@@ -109,6 +115,11 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
+    /// Mean part by which buffers were larger than what was asked for.
+    pub fn padding_rate(&self) -> f64 {
+        self.bytes_lent_padding as f64 / self.bytes_lent.max(1) as f64
+    }
+
     /// Part of the requests that needed no new buffer; 1 if there was none.
     pub fn reuse_rate(&self) -> f64 {
         match self.hits + self.misses {

@@ -5,10 +5,10 @@ mod common;
 
 use common::gpu::{gpu_engine, gpu_engine_with};
 use common::knn;
-use lidar_features::{Columns, FeatureSet, synthetic};
+use lidar_features::{Columns, Engine, Feature, FeatureSet, Neighborhood, PointCloud, synthetic};
 
-const POINTS: usize = 5000;
-const CHUNKS: [usize; 6] = [137, 400, 1000, 1024, 2500, 4999];
+const POINTS: usize = 3000;
+const CHUNKS: [usize; 6] = [137, 400, 700, 1024, 1500, 2999];
 
 fn assert_same_bits(actual: &Columns, expected: &Columns, what: &str) {
     assert_eq!(actual.flags(), expected.flags(), "flags, {what}");
@@ -24,29 +24,53 @@ fn assert_same_bits(actual: &Columns, expected: &Columns, what: &str) {
 #[test]
 fn chunks_do_not_show() {
     let Some(whole) = gpu_engine() else { return };
+    let engines = CHUNKS.map(|points| gpu_engine_with(|builder| builder.chunk_points(points)).unwrap());
+    let members = FeatureSet::parse("planarity,normals,plane_fit,lof").unwrap();
     let (mut compared, mut stragglers) = (0, 0);
     for name in ["als", "tls", "uniform", "duplicates"] {
         let scene = synthetic::scene(name, POINTS, 11).unwrap();
-        let (cloud, set) = (scene.cloud(), FeatureSet::geometric());
-        for k in [6, 20] {
-            let (columns, report) = whole.features(&cloud, &set, knn(k)).unwrap();
-            let (neighbors, _) = whole.neighbors(&cloud, knn(k)).unwrap();
-            assert_eq!((report.chunks, report.stragglers), (1, 0), "{name}");
-            for points in CHUNKS {
-                let what = format!("{name}, k = {k}, chunks of {points}");
-                let engine = gpu_engine_with(|builder| builder.chunk_points(points)).unwrap();
-                let (chunked, report) = engine.features(&cloud, &set, knn(k)).unwrap();
+        let cloud = scene.cloud();
+        // Some twenty members on average.
+        let reach = median_reach(&whole, &cloud);
+        let rules = [
+            (knn(6), FeatureSet::geometric()),
+            (knn(20), FeatureSet::geometric()),
+            (Neighborhood::radius(reach).unwrap(), FeatureSet::geometric()),
+            (Neighborhood::radius(reach).unwrap(), members.clone()),
+            (Neighborhood::knn_within(12, reach).unwrap(), members.clone()),
+            (Neighborhood::optimal(6, 30, 1).unwrap(), members.clone()),
+        ];
+        for (rule, set) in rules {
+            let (columns, report) = whole.features(&cloud, &set, rule).unwrap();
+            assert_eq!(report.chunks, 1, "{name}");
+            let is_optimal = matches!(rule, Neighborhood::Optimal { .. });
+            let neighbors = (!is_optimal).then(|| whole.neighbors(&cloud, rule).unwrap().0);
+            for (engine, points) in engines.iter().zip(CHUNKS) {
+                let what = format!("{name}, {rule:?}, chunks of {points}");
+                let (chunked, report) = engine.features(&cloud, &set, rule).unwrap();
                 assert!(report.chunks > 1, "{what}");
                 stragglers += report.stragglers;
                 assert_same_bits(&chunked, &columns, &what);
-                assert_eq!(engine.neighbors(&cloud, knn(k)).unwrap().0, neighbors, "{what}");
+                if let Some(neighbors) = &neighbors {
+                    assert_eq!(engine.neighbors(&cloud, rule).unwrap().0, *neighbors, "{what}");
+                }
                 compared += 1;
             }
         }
     }
     println!("{compared} chunked runs equal the unchunked ones; {stragglers} queries went to the CPU");
     // Without stragglers the run would not show that the CPU's records equal the kernel's.
-    assert!(compared == 48 && stragglers > 0);
+    assert!(compared == 4 * 6 * CHUNKS.len() && stragglers > 0);
+}
+
+/// A radius on the cloud's lattice of about the median distance to the twentieth neighbour.
+fn median_reach(engine: &Engine, cloud: &PointCloud<'_>) -> f64 {
+    let set = FeatureSet::new([Feature::KnnDistance]);
+    let (columns, report) = engine.features(cloud, &set, knn(20)).unwrap();
+    let mut reach = columns.get(Feature::KnnDistance).unwrap().to_vec();
+    reach.sort_by(f32::total_cmp);
+    let median = reach[reach.len() / 2];
+    (f64::from(median) / report.quantum).round().max(1.0) * report.quantum
 }
 
 #[test]

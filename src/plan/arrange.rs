@@ -133,7 +133,8 @@ pub(super) fn arrange(lattice: &Lattice<'_>, most: usize) -> Arranged {
         .collect();
     let mut parts = Vec::new();
     let filled = (0..grid.len() as u32).filter(|&cell| totals[cell as usize] > 0).collect();
-    part(&grid, &totals, filled, most, &mut parts);
+    let wanted = n.div_ceil((most - most / SLACK).max(1));
+    part(&grid, &totals, filled, wanted, most, &mut parts);
 
     // Where each block's points of each cell go.
     let mut at = 0u32;
@@ -211,13 +212,22 @@ fn bounds(lattice: &Lattice<'_>, indices: &[u32]) -> ([i32; 3], [i32; 3]) {
     indices.par_iter().with_min_len(1 << 14).map(point).reduce(none, wider)
 }
 
-/// Splits cells across their longest side until no part holds more than `most` points or there is one cell only.
-fn part(grid: &Grid, totals: &[u32], cells: Vec<u32>, most: usize, out: &mut Vec<Vec<u32>>) {
+/// Splits cells across their longest side into so many parts of about equal numbers of points, and on until none holds
+/// more than `most` or has one cell only.
+fn part(
+    grid: &Grid,
+    totals: &[u32],
+    cells: Vec<u32>,
+    mut parts: usize,
+    most: usize,
+    out: &mut Vec<Vec<u32>>,
+) {
     let points: usize = cells.iter().map(|&cell| totals[cell as usize] as usize).sum();
-    if points <= most || cells.len() == 1 {
+    if cells.len() == 1 || parts == 1 && points <= most {
         out.push(cells);
         return;
     }
+    parts = parts.max(points.div_ceil(most));
     let (mut low, mut high) = ([i64::MAX; 3], [i64::MIN; 3]);
     for place in cells.iter().map(|&cell| grid.place(cell)) {
         low = std::array::from_fn(|a| low[a].min(place[a]));
@@ -227,9 +237,8 @@ fn part(grid: &Grid, totals: &[u32], cells: Vec<u32>, most: usize, out: &mut Vec
     let layer = |cell: u32| (grid.place(cell)[axis] - low[axis]) as usize;
     let mut layers = vec![0usize; (high[axis] - low[axis] + 1) as usize];
     cells.iter().for_each(|&cell| layers[layer(cell)] += totals[cell as usize] as usize);
-    // So many parts as will be needed, half of them on either side.
-    let parts = points.div_ceil((most - most / SLACK).max(1)).max(2);
-    let wanted = points / parts * (parts / 2);
+    let on_left = parts / 2;
+    let wanted = (points as u64 * on_left as u64 / parts as u64) as usize;
     let (mut sum, mut split, mut best) = (0, 1, usize::MAX);
     for (at, layer) in layers[..layers.len() - 1].iter().enumerate() {
         sum += layer;
@@ -238,6 +247,6 @@ fn part(grid: &Grid, totals: &[u32], cells: Vec<u32>, most: usize, out: &mut Vec
         }
     }
     let (left, right) = cells.into_iter().partition(|&cell| layer(cell) < split);
-    part(grid, totals, left, most, out);
-    part(grid, totals, right, most, out);
+    part(grid, totals, left, on_left, most, out);
+    part(grid, totals, right, parts - on_left, most, out);
 }

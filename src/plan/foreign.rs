@@ -92,6 +92,7 @@ impl Plan {
                 chunks: vec![whole],
                 cells: Vec::new(),
                 capacity,
+                largest: 0,
                 candidates: None,
             };
         }
@@ -101,7 +102,7 @@ impl Plan {
         for core in cores {
             refine(core, queries, cloud, &candidates, &mut order, capacity, most, &mut chunks);
         }
-        Self { order, chunks, cells: Vec::new(), capacity, candidates: Some(candidates) }
+        Self { order, chunks, cells: Vec::new(), capacity, largest: 0, candidates: Some(candidates) }
     }
 
     /// Gathers the cloud's points around a chunk's queries.

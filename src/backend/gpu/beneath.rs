@@ -31,7 +31,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let heights = self.words("heights", &heights)?;
             let bits = self.storage(u64::from(resident.rows) * 4, "bits")?;
             let used = bits.requested() + COUNTERS;
-            let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+            let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
             let mut recorder = self.recorder(&resident)?;
             self.record_upload(&mut recorder, &resident);
             let index = self.record_index(&mut recorder, &resident)?;

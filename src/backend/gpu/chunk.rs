@@ -1,18 +1,20 @@
 //! One chunk on the device: index, search, features, and the queries that need a second look.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::budget::{Cut, STRAGGLER_SHARE};
 use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Subject};
 use super::layout::{self, Grid, Scale};
-use super::pool::Buffer;
+use super::pool::{Buffer, Request};
 use super::readback::Waiting;
 use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
 use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
-use super::{Context, LazyIndex, slots, upload};
+use super::{Context, Shared, slots, upload};
 use crate::backend::Job;
 use crate::backend::cells::Cells;
 use crate::backend::cpu::{Center, CpuIndex, scan};
@@ -30,6 +32,11 @@ const BALL_K: u32 = 16;
 const QUERIES: u32 = 1 << 20;
 /// Queries of one dispatch where the host's cores compute.
 const QUERIES_SOFTWARE: u32 = 1 << 15;
+/// Room for a chunk's own points in the unit of [`Runner::room`]; and the most for larger ones, a quarter more.
+const ROOM_OF_OWN: u64 = 1 << 10;
+const MOST_ROOM: u64 = ROOM_OF_OWN + ROOM_OF_OWN / 4;
+/// Stragglers whose records go to the device at one time, at least.
+const LEAST_STRAGGLERS: usize = 1 << 10;
 /// Rows of a column that one task copies.
 const SCATTER_ROWS: usize = 1 << 15;
 /// Farther than any point of a chunk from any other.
@@ -46,10 +53,15 @@ pub(crate) struct Runner<'a, 'j> {
     pub(super) context: &'a Context,
     pub(super) workers: &'a rayon::ThreadPool,
     pub(super) job: &'a Job<'j>,
-    index: &'a LazyIndex<'a>,
+    shared: &'a Shared<'a>,
     pub(super) scales: &'a Scales,
+    pub(super) cut: Cut,
     /// Chunks that are under way at one time.
     slots: usize,
+    /// The number of this one.
+    slot: u32,
+    /// Room in buffers, against what this slot's chunk needs.
+    room: AtomicU32,
 }
 
 /// A chunk's points on the device.
@@ -99,11 +111,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         context: &'a Context,
         workers: &'a rayon::ThreadPool,
         job: &'a Job<'j>,
-        index: &'a LazyIndex<'a>,
+        shared: &'a Shared<'a>,
         scales: &'a Scales,
-        slots: usize,
+        cut: Cut,
+        chunks: usize,
     ) -> Self {
-        Self { context, workers, job, index, scales, slots }
+        let (slots, slot, room) = (cut.slots.min(chunks), 0, AtomicU32::new(ROOM_OF_OWN as u32));
+        Self { context, workers, job, shared, scales, cut, slots, slot, room }
     }
 
     /// Does `work` for every chunk, some at a time.
@@ -111,13 +125,14 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         &self,
         plan: &Plan,
         report: &mut Report,
-        work: impl Fn(&Chunk, &mut Report) -> Result<()> + Sync,
+        work: impl Fn(&Self, &Chunk, &mut Report) -> Result<()> + Sync,
     ) -> Result<()> {
         let pass = self.job.watch.pass(self.job.asked().len());
-        slots::each(self.slots, plan.chunks().len(), report, |i, report| {
+        slots::each(self.slots, plan.chunks().len(), report, |slot, i, report| {
             self.job.watch.check()?;
             let chunk = &plan.chunks()[i];
-            work(chunk, report)?;
+            let room = AtomicU32::new(ROOM_OF_OWN as u32);
+            work(&Self { slot: slot as u32, room, ..*self }, chunk, report)?;
             pass.add(chunk.len());
             Ok(())
         })
@@ -146,7 +161,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let records = self.storage(all * u64::from(kernel.needs.record_words()) * 4, "records")?;
         let columns = self.storage(all * (kernel.features.len() as u64 + 1) * 4, "columns")?;
         let used = columns.requested() + COUNTERS;
-        let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
         let search = rule
             .filter(|_| !chunk.crowd && loaded.members.len() > 0)
             .and_then(|rule| Search::first(rule, resident.subject(), Output::Records(kernel.needs, scales)));
@@ -199,16 +214,15 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report.stragglers += stragglers.len();
         let mut recorder = self.recorder(&resident)?;
         let mut held = Vec::new();
-        if !stragglers.is_empty() {
-            held = self.place_records(
-                &mut recorder,
-                &stragglers,
-                core,
-                kernel.needs,
-                &resident,
-                &records,
-                report,
-            )?;
+        let batch = (resident.rows as usize / STRAGGLER_SHARE).max(LEAST_STRAGGLERS);
+        for rows in stragglers.chunks(batch) {
+            if !held.is_empty() {
+                let full = std::mem::replace(&mut recorder, self.recorder(&resident)?);
+                self.finish(full, report)?;
+                held.clear();
+            }
+            held =
+                self.place_records(&mut recorder, rows, core, kernel.needs, &resident, &records, report)?;
         }
         let step = recorder.step(&evaluate, &[&records, attributes, &columns], all as u32, u32::MAX)?;
         recorder.pass("features", &[step]);
@@ -241,7 +255,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let resident = self.upload(&loaded, core, 0, report)?;
             let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
             let used = lists.requested() + COUNTERS;
-            let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+            let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
             let mut recorder = self.recorder(&resident)?;
             self.record_upload(&mut recorder, &resident);
             let index = self.record_index(&mut recorder, &resident)?;
@@ -251,12 +265,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             recorder.copy(&index.queue, 0, &back, lists.requested(), COUNTERS);
             recorder.copy(&lists, 0, &back, 0, lists.requested());
             let submitted = self.submit(recorder, Some((&back, used)), report)?;
-            let mut take = |bytes: &[u8]| {
+            let take = |bytes: &[u8]| {
                 let out = &mut out.lock().unwrap_or_else(PoisonError::into_inner);
                 scatter_lists(&bytes[..lists.requested() as usize], k, core, &loaded, out);
                 counters(&bytes[lists.requested() as usize..])
             };
-            let [wide, left] = self.read(&back, used, &submitted, report, &mut take)?;
+            let [wide, left] = self.read(&back, used, &submitted, report, take)?;
             if wide == 0 && left == 0 {
                 return Ok(());
             }
@@ -266,7 +280,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 let mut recorder = self.recorder(&resident)?;
                 recorder.copy(&lists, 0, &back, 0, lists.requested());
                 let submitted = self.submit(recorder, None, report)?;
-                self.read(&back, used, &submitted, report, &mut take)?;
+                self.read(&back, used, &submitted, report, take)?;
             }
             stragglers
         } else {
@@ -304,16 +318,28 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
 
     pub(super) fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
         let load = || plan.load_for(self.job, self.scales.rule, chunk);
-        report.time("plan", || self.workers.install(load))
+        let loaded = report.time("plan", || self.workers.install(load));
+        let own = loaded.members.len().max(1);
+        let largest = self.shared.largest.fetch_max(own, Relaxed).max(own) as u64;
+        let room = (largest * ROOM_OF_OWN).div_ceil(own as u64).min(MOST_ROOM);
+        self.room.store(room as u32, Relaxed);
+        loaded
     }
 
     pub(super) fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
         // Bindings that a variant does not read still need a few bytes.
-        self.context.pool.acquire(if bytes == 0 { 16 } else { bytes }, STORAGE, what)
+        self.buffer(if bytes == 0 { 16 } else { bytes }, STORAGE, what)
+    }
+
+    /// A buffer of this slot's, with room for what the largest chunk so far would need in its place: each slot then has
+    /// its set of buffers after a few chunks, and no chunk makes another.
+    pub(super) fn buffer(&self, bytes: u64, usage: wgpu::BufferUsages, what: &'static str) -> Result<Buffer> {
+        let room = bytes * u64::from(self.room.load(Relaxed)) / ROOM_OF_OWN;
+        self.context.pool.acquire(Request { bytes, room, owner: self.slot }, usage, what)
     }
 
     pub(super) fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {
-        Recorder::new(self.context, &resident.grid, &resident.scale)
+        Recorder::new(self.context, self.slot, &resident.grid, &resident.scale)
     }
 
     /// The radius of each neighbourhood, 0 where none is given.
@@ -359,7 +385,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             rows as u64 * u64::from(attribute_words) * 4,
         ];
         let bytes = sizes.iter().sum();
-        let staging = self.context.pool.acquire(bytes, UPLOAD, "staging")?;
+        let staging = self.buffer(bytes, UPLOAD, "staging")?;
         let start = Instant::now();
         self.waiting().write(&staging, bytes, "packing", |view| {
             let (positions, rest) = view.split_at(sizes[0] as usize);
@@ -513,7 +539,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     ) -> Result<Vec<u32>> {
         let list = u64::from(resident.queries()) * 4;
         let used = COUNTERS + list;
-        let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "queue readback")?;
+        let back = self.buffer(used + STAMP_BYTES, READBACK, "queue readback")?;
         let mut recorder = self.recorder(resident)?;
         if wide > 0 {
             let step = self.search_step(&mut recorder, search, resident, index, output, wide)?;
@@ -600,7 +626,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
 
     /// The CPU's index, built when it is first asked for.
     pub(super) fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
-        self.index.get(|| CpuIndex::new(self.job.lattice))
+        self.shared.index.get(|| CpuIndex::new(self.job.lattice))
     }
 
     pub(super) fn submit(

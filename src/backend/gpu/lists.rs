@@ -75,6 +75,9 @@ struct Results {
     output: Buffer,
 }
 
+/// A row with its sorted list: squared distances and cloud indices.
+type RowList = (u32, Vec<(u64, u32)>);
+
 /// Cloud indices of the positions that stragglers' lists point to, with those rows.
 type Strangers = (Vec<u32>, Vec<u32>);
 
@@ -119,7 +122,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let payload =
             self.payload(&purpose, loaded.members.len(), |local| loaded.members.cloud_index(local))?;
 
-        for which in windows(&found, resident.rows) {
+        for which in windows(&found, resident.rows, self.cut.window / 4) {
             let starts = starts(&found, self.scales.rule.k as u32, resident.rows, &which);
             let entries = starts.last().copied().unwrap_or(0);
             let starts_on_device = self.words("list starts", &starts)?;
@@ -148,6 +151,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         }
         let mut strangers = Vec::new();
         let stragglers = std::mem::take(&mut found.stragglers);
+        // Each member has a position, a place in the list and what is uploaded of it.
+        let payload_words = purpose.payload().map_or(0, |(payload, _)| payload.words());
+        let most = (self.cut.window / u64::from(16 + 4 * payload_words)) as usize;
         for rows in stragglers.chunks(STRAGGLERS) {
             if matches!(purpose, Use::Lists { .. }) {
                 found.left.extend(rows);
@@ -156,8 +162,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let (own, left) = self.straggler_lists(rows, core, report)?;
             found.left.extend(left);
             report.stragglers += own.len();
-            if !own.is_empty() {
-                strangers.push(self.apply_to_stragglers(&own, core, &purpose, &resident, &results, report)?);
+            for own in in_batches(&own, most) {
+                strangers.push(self.apply_to_stragglers(own, core, &purpose, &resident, &results, report)?);
             }
         }
         report.stragglers += found.left.len();
@@ -223,7 +229,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         recorder.pass("search", &[step]);
         let counts = if by_number { 0 } else { bytes };
         let used = counts + COUNTERS;
-        let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
         recorder.copy(&index.queue, 0, &back, counts, COUNTERS);
         if counts > 0 {
             recorder.copy(&out, 0, &back, 0, counts);
@@ -324,7 +330,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Submits, and waits until it is done.
-    fn finish(&self, recorder: Recorder<'_>, report: &mut Report) -> Result<()> {
+    pub(super) fn finish(&self, recorder: Recorder<'_>, report: &mut Report) -> Result<()> {
         let submitted = self.submit(recorder, None, report)?;
         report.time("wait", || self.waiting().done(&submitted.index, "computing"))
     }
@@ -381,13 +387,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Lists of rows that the chunk could not certify: those for the kernels, and the rows for the CPU.
-    #[expect(clippy::type_complexity, reason = "rows with their lists, and rows")]
     fn straggler_lists(
         &self,
         rows: &[u32],
         core: Option<&[u32]>,
         report: &mut Report,
-    ) -> Result<(Vec<(u32, Vec<(u64, u32)>)>, Vec<u32>)> {
+    ) -> Result<(Vec<RowList>, Vec<u32>)> {
         let (_, places) = self.places(rows, core);
         let rule = self.scales.rule;
         let limits = matches!(self.scales.ends, Ends::Limits(_));
@@ -408,7 +413,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     /// Sends lists from the CPU through the kernels: each query and its members are a little cloud of their own.
     fn apply_to_stragglers(
         &self,
-        own: &[(u32, Vec<(u64, u32)>)],
+        own: &[RowList],
         core: Option<&[u32]>,
         purpose: &Use<'_>,
         resident: &Resident,
@@ -460,7 +465,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         take: impl FnOnce(&[u8]) -> T + Send,
     ) -> Result<T> {
         let used = buffer.requested();
-        let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
         let mut recorder = self.recorder(resident)?;
         recorder.copy(buffer, 0, &back, 0, used);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -481,7 +486,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<()> {
         let used = lists.requested();
-        let back = self.context.pool.acquire(used + STAMP_BYTES, READBACK, "readback")?;
+        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
         let mut recorder = self.recorder(resident)?;
         recorder.copy(lists, 0, &back, 0, used);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
@@ -530,15 +535,31 @@ fn queries(loaded: &Loaded, resident: &Resident) -> Vec<[u32; 2]> {
     }
 }
 
+/// Rows with their lists, together at most `most` members, or one row.
+fn in_batches(mut rows: &[RowList], most: usize) -> Vec<&[RowList]> {
+    let mut out = Vec::new();
+    while !rows.is_empty() {
+        let mut members = 0;
+        let fit = rows.iter().take_while(|row| {
+            members += row.1.len() + 1;
+            members <= most
+        });
+        let (own, rest) = rows.split_at(fit.count().max(1));
+        out.push(own);
+        rows = rest;
+    }
+    out
+}
+
 /// Ranges of rows whose lists are on the device at one time.
-fn windows(found: &Found, rows: u32) -> Vec<Range<u32>> {
+fn windows(found: &Found, rows: u32, most: u64) -> Vec<Range<u32>> {
     if found.lists.is_some() {
         return std::iter::once(0..rows).collect();
     }
     let mut out = Vec::new();
     let (mut first, mut entries) = (0, 0);
     for (row, &length) in (0..).zip(&found.lengths) {
-        if entries + u64::from(length) > WINDOW {
+        if entries + u64::from(length) > most.min(WINDOW) {
             out.push(first..row);
             (first, entries) = (row, 0);
         }

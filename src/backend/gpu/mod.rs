@@ -1,6 +1,7 @@
 //! The GPU strategy: plan, then for each chunk upload, index, search, features, readback.
 
 mod beneath;
+mod budget;
 mod chunk;
 mod device;
 mod kernel;
@@ -18,8 +19,11 @@ mod slots;
 mod upload;
 
 use rayon::prelude::*;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+pub(crate) use self::budget::Limits;
+use self::budget::Need;
 use self::chunk::Runner;
 use self::device::Device;
 pub use self::device::{AdapterInfo, adapters};
@@ -36,20 +40,11 @@ use crate::error::{Error, Result};
 use crate::features::FeatureSet;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::Plan;
-use crate::report::Report;
+use crate::report::{PoolStats, Report};
 use crate::scales::{Ends, Scales};
 
 /// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
 pub(crate) const MAX_KERNEL_K: usize = 128;
-
-/// Points of a chunk, unless the caller or the device's limits say fewer: some 300 bytes each.
-const CHUNK_POINTS: usize = 1 << 21;
-/// The same on devices with buffers of 2 GiB and more, which have the memory to go with them; chunks cost the host more
-/// than the card, and one that does not fit is halved.
-const CHUNK_POINTS_LARGE: usize = 1 << 24;
-
-/// Chunks that are under way at one time: one on the device, one before it, one behind it.
-const SLOTS: usize = 3;
 
 /// Chunks are halved this often after the device was out of memory.
 const MEMORY_RETRIES: u32 = 4;
@@ -66,7 +61,7 @@ pub(crate) struct Context {
 #[derive(Debug)]
 pub(crate) struct Gpu {
     context: Context,
-    chunk_points: Option<usize>,
+    limits: Limits,
     /// One call at a time: two threads that poll one device can panic in wgpu.
     turn: Mutex<()>,
     /// Host work of the strategy. Were it done in the caller's pool, a worker that waits for the device could be handed
@@ -76,26 +71,33 @@ pub(crate) struct Gpu {
 
 impl Gpu {
     /// Opens the first adapter that matches `text`; software adapters only if allowed or named.
-    pub(crate) fn open(
-        text: Option<&str>,
-        allow_software: bool,
-        chunk_points: Option<usize>,
-    ) -> Result<Self> {
+    pub(crate) fn open(text: Option<&str>, allow_software: bool, limits: Limits) -> Result<Self> {
         let device = Arc::new(Device::open(text, allow_software)?);
         let workers = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("lidar-features-{i}"))
             .build()
             .map_err(|e| Error::Gpu { stage: "starting threads", message: e.to_string() })?;
         let context = Context {
-            pool: pool::on_device(device.clone(), u64::MAX),
+            pool: match limits.no_reuse {
+                true => pool::on_device(device.clone(), limits.bytes()).without_reuse(),
+                false => pool::on_device(device.clone(), limits.bytes()),
+            },
             pipelines: Pipelines::default(),
             device,
         };
-        Ok(Self { context, chunk_points, turn: Mutex::new(()), workers })
+        Ok(Self { context, limits, turn: Mutex::new(()), workers })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.context.device.name
+    }
+
+    pub(crate) fn pool_stats(&self) -> PoolStats {
+        self.context.pool.stats()
+    }
+
+    pub(crate) fn trim(&self) {
+        self.context.pool.trim();
     }
 
     /// Takes turns, away from the caller's thread pool.
@@ -122,49 +124,31 @@ impl Gpu {
         })
     }
 
-    /// Most points that a chunk may load, where the widest buffer takes `bytes_per_point`.
-    fn capacity(&self, bytes_per_point: u64) -> Result<usize> {
-        let limits = self.context.device.device.limits();
-        // A readback of all columns, with the stamps behind it, is one buffer.
-        let limit = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size - record::STAMP_BYTES);
-        // Size classes round up by a sixteenth at most.
-        let points = limit / 17 * 16 / bytes_per_point;
-        if points < 1024 {
-            return Err(Error::ChunkTooLarge { bytes: bytes_per_point * 1024, what: "binding", limit });
-        }
-        // The queue's lists are indexed with 32 bits, in words.
-        Ok(points.min(1 << 28) as usize)
-    }
-
     /// Runs all chunks, again with half the points after the device was out of memory.
     fn run<T: Send>(
         &self,
         job: &Job<'_>,
         scales: &Scales,
-        bytes_per_point: u64,
+        need: Need,
         report: &mut Report,
         each: impl Fn(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Sync,
     ) -> Result<T> {
         self.exclusively(|| {
-            let large = self.context.device.device.limits().max_buffer_size > 2 << 30;
-            let usual =
-                if large && !self.context.device.software { CHUNK_POINTS_LARGE } else { CHUNK_POINTS };
-            let mut capacity =
-                self.capacity(bytes_per_point)?.min(self.chunk_points.map_or(usual, |c| 4 * c));
-            let mut core = self.chunk_points;
+            let mut cut = need.cut(&self.limits, &self.context.device.device.limits())?;
+            let mut core = self.limits.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();
-                let cut = || Plan::of(job, scales.rule, capacity, core);
-                let plan = attempt.time("plan", || self.workers.install(cut));
+                let make = || Plan::of(job, scales.rule, cut.capacity, core);
+                let plan = attempt.time("plan", || self.workers.install(make));
                 attempt.chunks = plan.chunks().len();
-                let index = LazyIndex::default();
-                let slots = SLOTS.min(plan.chunks().len());
-                let runner = Runner::new(&self.context, &self.workers, job, &index, scales, slots);
+                let shared = Shared { largest: plan.largest().into(), ..Shared::default() };
+                let runner =
+                    Runner::new(&self.context, &self.workers, job, &shared, scales, cut, plan.chunks().len());
                 match each(&runner, &plan, &mut attempt) {
                     Err(Error::GpuOutOfMemory { bytes, what }) => {
-                        tracing::warn!(bytes, what, capacity, "GPU out of memory, halving the chunks");
+                        tracing::warn!(bytes, what, cut.capacity, "GPU out of memory, halving the chunks");
                         self.context.pool.trim();
-                        capacity /= 2;
+                        cut.capacity = (cut.capacity / 2).max(1);
                         core = core.map(|c| (c / 2).max(1));
                     }
                     done => {
@@ -174,7 +158,7 @@ impl Gpu {
                     }
                 }
             }
-            Err(Error::GpuOutOfMemory { bytes: capacity as u64 * bytes_per_point, what: "a chunk" })
+            Err(Error::GpuOutOfMemory { bytes: self.limits.bytes(), what: "chunks halved again and again" })
         })
     }
 }
@@ -205,13 +189,18 @@ impl Strategy for Gpu {
             return self.workers.install(|| Cpu.features_of_members(job, set, scales, known, report));
         }
         let kernel = kernel::Evaluate::of(set);
-        let columns = scales.len() * (set.len() + 1).max(kernel.needs.record_words() as usize);
-        let payload = Payload::of(kernel.members).words().max(kernel.attribute_words()) as usize;
-        let widest = 4 * columns.max(list_words(scales)).max(payload).max(4) as u64;
-        self.run(job, scales, widest, report, |runner, plan, report| {
+        let words = scales.len() * (set.len() + 1);
+        let payload = Payload::of(kernel.members).words();
+        let need = Need::of_index(job.is_foreign(), kernel.attribute_words())
+            .records(kernel.needs.record_words(), scales.len())
+            .results(words)
+            .lists(scales, job.is_foreign(), payload);
+        self.run(job, scales, need, report, |runner, plan, report| {
             let out = self.workers.install(|| cells(job, set, scales));
             let purpose = Use::Columns { kernel: &kernel, set, known, out: &out };
-            runner.each(plan, report, |chunk, report| runner.with_lists(plan, chunk, purpose, report))?;
+            runner.each(plan, report, |runner, chunk, report| {
+                runner.with_lists(plan, chunk, purpose, report)
+            })?;
             Ok(self.workers.install(|| filled(out)))
         })
     }
@@ -225,20 +214,26 @@ impl Strategy for Gpu {
             report.fallback = Some(reason);
             return self.workers.install(|| Cpu.last_members(job, scales, report));
         }
-        let widest = 4 * list_words(scales).max(kernel::Needs::default().record_words() as usize) as u64;
+        let need = Need::of_index(job.is_foreign(), 0)
+            .records(kernel::Needs::default().record_words(), 1)
+            .results(2)
+            .lists(scales, job.is_foreign(), 0);
         let out = Mutex::new(out);
-        self.run(job, scales, widest, report, |runner, plan, report| {
+        self.run(job, scales, need, report, |runner, plan, report| {
             let purpose = Use::Last { out: &out };
-            runner.each(plan, report, |chunk, report| runner.with_lists(plan, chunk, purpose, report))
+            runner.each(plan, report, |runner, chunk, report| runner.with_lists(plan, chunk, purpose, report))
         })?;
         Ok(out.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
         let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
-        self.run(job, &scales, 16, report, |runner, plan, report| {
+        let need = Need::of_index(false, 0).points(&[4]).results(1);
+        self.run(job, &scales, need, report, |runner, plan, report| {
             let out = Cells::new(0, job.lattice.len());
-            runner.each(plan, report, |chunk, report| runner.beneath(plan, chunk, beneath, &out, report))?;
+            runner.each(plan, report, |runner, chunk, report| {
+                runner.beneath(plan, chunk, beneath, &out, report)
+            })?;
             Ok(out.into_columns().flags)
         })
     }
@@ -268,12 +263,12 @@ impl Gpu {
         let kernel = kernel::Evaluate::of(set);
         let rule = set.needs_neighbors().then_some(scales.rule);
         report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
-        // Columns with flags, or a record; never less than the 16 bytes of cells and sorted points.
-        let columns = (set.len() as u64 + 1).max(kernel.needs.record_words().into());
-        let widest = (scales.len() as u64 * columns).max(kernel.attribute_words().into()) * 4;
-        self.run(job, scales, widest, report, |runner, plan, report| {
+        let need = Need::of_index(job.is_foreign(), kernel.attribute_words())
+            .records(kernel.needs.record_words(), scales.len())
+            .results(scales.len() * (set.len() + 1));
+        self.run(job, scales, need, report, |runner, plan, report| {
             let out = self.workers.install(|| cells(job, set, scales));
-            runner.each(plan, report, |chunk, report| {
+            runner.each(plan, report, |runner, chunk, report| {
                 runner.features(plan, chunk, &kernel, rule, &out, report)
             })?;
             Ok(self.workers.install(|| filled(out)))
@@ -285,14 +280,15 @@ impl Gpu {
         let n = job.asked().len();
         let Rule { k, limit, .. } = scales.rule;
         report.fallback = beyond_kernels(scales.rule).or(report.fallback.take());
-        let widest = 4.max(2 * k.min(MAX_KERNEL_K) as u64) * 4;
-        self.run(job, scales, widest, report, |runner, plan, report| {
+        let need = Need::of_index(job.is_foreign(), 0).results(2 * k.min(MAX_KERNEL_K));
+        self.run(job, scales, need, report, |runner, plan, report| {
             let out = Mutex::new(Neighbors {
                 offsets: (0..=n).map(|i| i * k).collect(),
                 indices: vec![0; n * k],
                 dist_sq: vec![0; n * k],
             });
-            runner.each(plan, report, |chunk, report| runner.neighbors(plan, chunk, k, &out, report))?;
+            runner
+                .each(plan, report, |runner, chunk, report| runner.neighbors(plan, chunk, k, &out, report))?;
             let out = out.into_inner().unwrap_or_else(PoisonError::into_inner);
             Ok(match limit {
                 Some(limit) => within(&out, limit),
@@ -303,10 +299,13 @@ impl Gpu {
 
     /// Lists that a radius ends.
     fn within_radius(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Neighbors> {
-        let lists = self.run(job, scales, 16, report, |runner, plan, report| {
+        let need = Need::of_index(job.is_foreign(), 0).lists(scales, job.is_foreign(), 0);
+        let lists = self.run(job, scales, need, report, |runner, plan, report| {
             let out = Mutex::new(vec![Vec::new(); job.asked().len()]);
             let purpose = Use::Lists { out: &out };
-            runner.each(plan, report, |chunk, report| runner.with_lists(plan, chunk, purpose, report))?;
+            runner.each(plan, report, |runner, chunk, report| {
+                runner.with_lists(plan, chunk, purpose, report)
+            })?;
             Ok(out.into_inner().unwrap_or_else(PoisonError::into_inner))
         })?;
         let points = &job.lattice.points;
@@ -320,14 +319,6 @@ impl Gpu {
         };
         let dist_sq = job.asked().points.par_iter().zip(&lists).flat_map_iter(distances).collect();
         Ok(Neighbors { offsets, indices: lists.concat(), dist_sq })
-    }
-}
-
-/// Words of a point's list on the device, where a number cuts it: distances and indices.
-fn list_words(scales: &Scales) -> usize {
-    match scales.ends {
-        Ends::Limits(_) => 4,
-        _ => 2 * scales.rule.k,
     }
 }
 
@@ -365,6 +356,14 @@ pub(crate) struct LazyIndex<'a> {
     made: OnceLock<CpuIndex<'a>>,
     /// Slots that need it at the same time wait for the first.
     making: Mutex<()>,
+}
+
+/// What the chunks of one call share.
+#[derive(Default)]
+pub(crate) struct Shared<'a> {
+    index: LazyIndex<'a>,
+    /// Points of the largest chunk so far.
+    largest: AtomicUsize,
 }
 
 impl<'a> LazyIndex<'a> {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::report::PoolStats;
 
 /// Smallest buffer: below, reuse matters more than bytes.
-const FLOOR: u64 = 64 << 10;
+const FLOOR: u64 = 16 << 10;
 
 /// Bytes of the class that holds `bytes`: 16 classes a doubling, so at most 1/16 is padding.
 pub(crate) fn class_bytes(bytes: u64) -> u64 {
@@ -32,6 +32,8 @@ struct Shared<B, U> {
     /// Oldest first.
     idle: Vec<Idle<B, U>>,
     limit: u64,
+    /// Whether buffers that come back wait for the next user.
+    keep: bool,
     stats: PoolStats,
 }
 
@@ -39,6 +41,25 @@ struct Idle<B, U> {
     buffer: B,
     bytes: u64,
     usage: U,
+    owner: u32,
+}
+
+/// What a user needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request {
+    /// What will be bound.
+    pub(crate) bytes: u64,
+    /// What a new buffer is to have room for, so that it serves the user's next request too.
+    pub(crate) room: u64,
+    /// Buffers go back to their owner, so that users beside each other do not take each other's.
+    pub(crate) owner: u32,
+}
+
+impl Request {
+    /// A request whose size never changes.
+    pub(crate) fn exactly(bytes: u64, owner: u32) -> Self {
+        Self { bytes, room: bytes, owner }
+    }
 }
 
 /// A buffer on loan.
@@ -47,6 +68,7 @@ pub(crate) struct Loan<B, U: Copy> {
     bytes: u64,
     requested: u64,
     usage: U,
+    owner: u32,
     spoiled: AtomicBool,
     shared: Arc<Mutex<Shared<B, U>>>,
 }
@@ -78,11 +100,11 @@ impl<B, U: Copy> Drop for Loan<B, U> {
             shared.stats.bytes_in_use -= self.bytes;
             shared.stats.bytes_requested -= self.requested;
             shared.stats.bytes_padding -= self.bytes - self.requested;
-            if *self.spoiled.get_mut() {
+            if *self.spoiled.get_mut() || !shared.keep {
                 return;
             }
             shared.stats.bytes_idle += self.bytes;
-            shared.idle.push(Idle { buffer, bytes: self.bytes, usage: self.usage });
+            shared.idle.push(Idle { buffer, bytes: self.bytes, usage: self.usage, owner: self.owner });
         }
     }
 }
@@ -94,20 +116,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<B, U: Copy + PartialEq> Pool<B, U> {
     /// A pool that keeps buffers in use and idle within `limit` bytes.
     pub(crate) fn new(limit: u64, create: impl Fn(u64, U) -> Result<B> + Send + Sync + 'static) -> Self {
-        let shared = Shared { idle: Vec::new(), limit, stats: PoolStats::default() };
+        let shared = Shared { idle: Vec::new(), limit, keep: true, stats: PoolStats::default() };
         Self { shared: Arc::new(Mutex::new(shared)), create: Box::new(create) }
     }
 
-    /// A buffer of at least `bytes`: the smallest idle one of up to 1.25 times as much, or a new one.
+    /// A buffer of at least the bytes: the owner's smallest idle one of up to 1.25 times as much, or a new one.
     ///
     /// The oldest idle buffers go where the limit asks for it. A device out of memory gets one more try
     /// after everything idle was given back.
-    pub(crate) fn acquire(&self, bytes: u64, usage: U, what: &'static str) -> Result<Loan<B, U>> {
-        let class = class_bytes(bytes);
+    pub(crate) fn acquire(&self, request: Request, usage: U, what: &'static str) -> Result<Loan<B, U>> {
+        let Request { bytes, room, owner } = request;
+        let class = class_bytes(bytes.max(room));
         {
             let mut shared = lock(&self.shared);
             let best = (0..shared.idle.len())
-                .filter(|&i| shared.idle[i].usage == usage)
+                .filter(|&i| shared.idle[i].usage == usage && shared.idle[i].owner == owner)
                 .filter(|&i| {
                     shared.idle[i].bytes >= bytes && shared.idle[i].bytes <= class.max(bytes + bytes / 4)
                 })
@@ -116,11 +139,12 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
                 let Idle { buffer, bytes: held, .. } = shared.idle.remove(i);
                 shared.stats.hits += 1;
                 shared.stats.bytes_idle -= held;
-                return Ok(self.lend(&mut shared, buffer, held, bytes, usage));
+                return Ok(self.lend(&mut shared, buffer, held, request, usage));
             }
-            let room = shared.limit.saturating_sub(class);
-            shared.trim_to(room);
-            if class > shared.limit || shared.stats.bytes_in_use > room {
+            let left = shared.limit.saturating_sub(class);
+            shared.trim_to(left);
+            if class > shared.limit || shared.stats.bytes_in_use > left {
+                shared.stats.refusals += 1;
                 return Err(Error::GpuOutOfMemory { bytes: class, what });
             }
         }
@@ -142,23 +166,40 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
             Error::GpuOutOfMemory { .. } => Error::GpuOutOfMemory { bytes: class, what },
             other => other,
         })?;
-        Ok(self.lend(&mut shared, buffer, class, bytes, usage))
+        Ok(self.lend(&mut shared, buffer, class, request, usage))
     }
 
-    fn lend(&self, shared: &mut Shared<B, U>, buffer: B, bytes: u64, requested: u64, usage: U) -> Loan<B, U> {
+    fn lend(
+        &self,
+        shared: &mut Shared<B, U>,
+        buffer: B,
+        bytes: u64,
+        request: Request,
+        usage: U,
+    ) -> Loan<B, U> {
+        let Request { bytes: requested, owner, .. } = request;
         let stats = &mut shared.stats;
         stats.bytes_in_use += bytes;
         stats.bytes_requested += requested;
         stats.bytes_padding += bytes - requested;
+        stats.bytes_lent += requested;
+        stats.bytes_lent_padding += bytes - requested;
         stats.bytes_peak = stats.bytes_peak.max(stats.bytes_in_use + stats.bytes_idle);
         Loan {
             buffer: Some(buffer),
             bytes,
             requested,
             usage,
+            owner,
             spoiled: AtomicBool::new(false),
             shared: self.shared.clone(),
         }
+    }
+
+    /// The same pool, which keeps no buffer: what it saves can then be measured.
+    pub(crate) fn without_reuse(self) -> Self {
+        lock(&self.shared).keep = false;
+        self
     }
 
     /// Gives every idle buffer back to the device.
@@ -211,6 +252,21 @@ mod tests {
         Pool::new(limit, |bytes, _| Ok(bytes))
     }
 
+    fn of(bytes: u64) -> Request {
+        Request::exactly(bytes, 0)
+    }
+
+    #[test]
+    fn owners_keep_their_buffers_and_room_is_kept() {
+        let pool = pool(u64::MAX);
+        let first = pool.acquire(Request { bytes: 1 << 20, room: 1_200_000, owner: 1 }, 0, "a").unwrap();
+        assert_eq!((*first, first.requested()), (class_bytes(1_200_000), 1 << 20));
+        drop(first);
+        drop(pool.acquire(Request::exactly(1_200_000, 2), 0, "another owner").unwrap());
+        drop(pool.acquire(Request::exactly(1_200_000, 1), 0, "the same").unwrap());
+        assert_eq!((pool.stats().hits, pool.stats().misses), (1, 2));
+    }
+
     #[test]
     fn classes_waste_at_most_a_sixteenth() {
         for bytes in (1..400_000u64).step_by(997).chain([1 << 30, (1 << 30) + 1, (1 << 31) - 1]) {
@@ -223,13 +279,14 @@ mod tests {
     #[test]
     fn buffers_come_back_and_the_best_fit_is_taken() {
         let pool = pool(u64::MAX);
-        let (a, b) = (pool.acquire(1_000_000, 0, "a").unwrap(), pool.acquire(1_100_000, 0, "b").unwrap());
+        let (a, b) =
+            (pool.acquire(of(1_000_000), 0, "a").unwrap(), pool.acquire(of(1_100_000), 0, "b").unwrap());
         let small = *a;
         drop(b);
         drop(a);
-        assert_eq!(*pool.acquire(950_000, 0, "c").unwrap(), small);
-        assert_eq!(*pool.acquire(950_000, 1, "other usage").unwrap(), class_bytes(950_000));
-        assert!(*pool.acquire(500_000, 0, "too small for reuse").unwrap() < 600_000);
+        assert_eq!(*pool.acquire(of(950_000), 0, "c").unwrap(), small);
+        assert_eq!(*pool.acquire(of(950_000), 1, "other usage").unwrap(), class_bytes(950_000));
+        assert!(*pool.acquire(of(500_000), 0, "too small for reuse").unwrap() < 600_000);
         let stats = pool.stats();
         assert_eq!((stats.hits, stats.misses), (1, 4));
         assert_eq!((stats.bytes_in_use, stats.bytes_padding, stats.bytes_requested), (0, 0, 0));
@@ -238,28 +295,28 @@ mod tests {
     #[test]
     fn a_spoiled_buffer_does_not_come_back() {
         let pool = pool(u64::MAX);
-        let spoiled = pool.acquire(1 << 20, 0, "a").unwrap();
+        let spoiled = pool.acquire(of(1 << 20), 0, "a").unwrap();
         spoiled.spoil();
         drop(spoiled);
         let stats = pool.stats();
         assert_eq!((stats.bytes_in_use, stats.bytes_idle, stats.bytes_padding), (0, 0, 0));
-        drop(pool.acquire(1 << 20, 0, "b").unwrap());
+        drop(pool.acquire(of(1 << 20), 0, "b").unwrap());
         assert_eq!((pool.stats().hits, pool.stats().misses), (0, 2));
     }
 
     #[test]
     fn the_limit_trims_the_oldest_and_then_refuses() {
         let pool = pool(1 << 20);
-        drop(pool.acquire(512 << 10, 0, "a").unwrap());
-        drop(pool.acquire(256 << 10, 0, "b").unwrap());
-        let held = pool.acquire(768 << 10, 1, "c").unwrap();
+        drop(pool.acquire(of(512 << 10), 0, "a").unwrap());
+        drop(pool.acquire(of(256 << 10), 0, "b").unwrap());
+        let held = pool.acquire(of(768 << 10), 1, "c").unwrap();
         let stats = pool.stats();
         assert_eq!((stats.trims, stats.bytes_idle), (1, 256 << 10));
         assert!(stats.bytes_peak <= 1 << 20);
-        let error = pool.acquire(300 << 10, 0, "d").map(|_| ()).unwrap_err();
+        let error = pool.acquire(of(300 << 10), 0, "d").map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::GpuOutOfMemory { what: "d", .. }));
         drop(held);
-        assert!(pool.acquire(300 << 10, 0, "d").is_ok());
+        assert!(pool.acquire(of(300 << 10), 0, "d").is_ok());
     }
 
     #[test]
@@ -272,10 +329,10 @@ mod tests {
                 Err(_) => Ok(bytes),
             }
         });
-        assert!(pool.acquire(1 << 20, 0, "a").is_ok());
+        assert!(pool.acquire(of(1 << 20), 0, "a").is_ok());
         assert_eq!(pool.stats().out_of_memory_retries, 1);
         failures.store(2, Ordering::SeqCst);
-        let error = pool.acquire(1 << 24, 0, "b").map(|_| ()).unwrap_err();
+        let error = pool.acquire(of(1 << 24), 0, "b").map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::GpuOutOfMemory { what: "b", .. }));
         assert_eq!(pool.stats().bytes_idle, 0);
     }
@@ -321,7 +378,7 @@ mod tests {
             let mut held: Vec<(Loan<Named, u8>, u64)> = Vec::new();
             for step in steps {
                 match step {
-                    Step::Acquire(bytes, usage) => match pool.acquire(bytes, usage, "it") {
+                    Step::Acquire(bytes, usage) => match pool.acquire(of(bytes), usage, "it") {
                         Ok(loan) => {
                             let (name, has, made_for) = *loan;
                             assert!(has >= bytes && made_for == usage && loan.requested() == bytes);

@@ -7,7 +7,7 @@ use super::Context;
 use super::kernel::{Binding, Kernel};
 use super::layout::{Batch, Grid, Scale};
 use super::pipeline::Pipeline;
-use super::pool::Buffer;
+use super::pool::{Buffer, Request};
 use crate::error::{Error, Result};
 
 /// Uniform blocks stand at multiples of this: WebGPU's largest alignment.
@@ -20,6 +20,7 @@ const FOLD: u32 = 32_768;
 /// One submission in the making.
 pub(crate) struct Recorder<'c> {
     context: &'c Context,
+    slot: u32,
     uniforms: Buffer,
     /// Grid at 0, scale at ALIGN, batches after.
     bytes: Vec<u8>,
@@ -45,9 +46,10 @@ pub(crate) struct Step {
 }
 
 impl<'c> Recorder<'c> {
-    pub(crate) fn new(context: &'c Context, grid: &Grid, scale: &Scale) -> Result<Self> {
+    pub(crate) fn new(context: &'c Context, slot: u32, grid: &Grid, scale: &Scale) -> Result<Self> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniforms = context.pool.acquire(UNIFORM_BYTES, usage, "uniform blocks")?;
+        let uniforms =
+            context.pool.acquire(Request::exactly(UNIFORM_BYTES, slot), usage, "uniform blocks")?;
         let mut bytes = vec![0; 2 * ALIGN as usize];
         bytes[..size_of::<Grid>()].copy_from_slice(bytemuck::bytes_of(grid));
         bytes[ALIGN as usize..][..size_of::<Scale>()].copy_from_slice(bytemuck::bytes_of(scale));
@@ -61,7 +63,7 @@ impl<'c> Recorder<'c> {
             }),
             stages: Vec::new(),
         });
-        Ok(Self { context, uniforms, bytes, encoder, stamps })
+        Ok(Self { context, slot, uniforms, bytes, encoder, stamps })
     }
 
     /// A dispatch over `items`, in batches of at most `most` items.
@@ -182,7 +184,7 @@ impl<'c> Recorder<'c> {
 
     /// Submits; the time stamps go to the end of `readback`, behind `used` bytes.
     pub(crate) fn submit(self, readback: Option<(&Buffer, u64)>) -> Result<Submitted> {
-        let Self { context, uniforms, bytes, mut encoder, stamps } = self;
+        let Self { context, slot, uniforms, bytes, mut encoder, stamps } = self;
         let mut stages = Vec::new();
         let mut resolved = None;
         if let (Some(stamps), Some((buffer, used))) = (stamps, readback)
@@ -190,7 +192,7 @@ impl<'c> Recorder<'c> {
         {
             let count = 2 * stamps.stages.len() as u32;
             let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-            let resolve = context.pool.acquire(STAMP_BYTES, usage, "time stamps")?;
+            let resolve = context.pool.acquire(Request::exactly(STAMP_BYTES, slot), usage, "time stamps")?;
             encoder.resolve_query_set(&stamps.set, 0..count, &resolve, 0);
             encoder.copy_buffer_to_buffer(&resolve, 0, buffer, used, Some(u64::from(count) * 8));
             stages = stamps.stages;

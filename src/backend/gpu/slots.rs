@@ -17,15 +17,16 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Does `work` for the numbers below `n`, as many at a time as there are slots; the error of the first that failed.
+/// Does `work` for the numbers below `n`, as many at a time as there are slots, whose own numbers it gets first; the error of
+/// the first that failed.
 pub(super) fn each(
     slots: usize,
     n: usize,
     report: &mut Report,
-    work: impl Fn(usize, &mut Report) -> Result<()> + Sync,
+    work: impl Fn(usize, usize, &mut Report) -> Result<()> + Sync,
 ) -> Result<()> {
     let (next, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let slot = |report: &mut Report| {
+    let run = |slot: usize, report: &mut Report| {
         let stop = Stop(&stopped);
         while !stopped.load(Ordering::Acquire) {
             let i = next.fetch_add(1, Ordering::Relaxed);
@@ -34,7 +35,7 @@ pub(super) fn each(
                 std::mem::forget(stop);
                 return Ok(());
             }
-            work(i, report).map_err(|error| (i, error))?;
+            work(slot, i, report).map_err(|error| (i, error))?;
         }
         Ok(())
     };
@@ -42,15 +43,16 @@ pub(super) fn each(
     let mut failures: Vec<(usize, Error)> = Vec::new();
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..slots)
-            .map(|_| {
+            .map(|number| {
                 let mut own = report.for_a_part();
-                scope.spawn(|| {
-                    let done = slot(&mut own);
+                let run = &run;
+                scope.spawn(move || {
+                    let done = run(number, &mut own);
                     (done, own)
                 })
             })
             .collect();
-        failures.extend(slot(report).err());
+        failures.extend(run(0, report).err());
         for other in others {
             match other.join() {
                 Ok((done, own)) => {
@@ -78,7 +80,7 @@ mod tests {
         for slots in [1, 2, 3, 9] {
             let seen = Mutex::new(vec![0; 50]);
             let mut report = Report::default();
-            each(slots, 50, &mut report, |i, own| {
+            each(slots, 50, &mut report, |_, i, own| {
                 seen.lock().unwrap()[i] += 1;
                 own.stragglers += i;
                 own.add("work", Duration::from_secs(1));
@@ -94,7 +96,7 @@ mod tests {
     fn the_first_error_ends_all() {
         for slots in [1, 3] {
             let begun = AtomicUsize::new(0);
-            let failed = each(slots, 1000, &mut Report::default(), |i, _| {
+            let failed = each(slots, 1000, &mut Report::default(), |_, i, _| {
                 begun.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(1));
                 match i {
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn a_panic_ends_all() {
         let caught = std::panic::catch_unwind(|| {
-            each(2, 1000, &mut Report::default(), |i, _| {
+            each(2, 1000, &mut Report::default(), |_, i, _| {
                 assert!(i < 3, "this one");
                 std::thread::sleep(Duration::from_millis(1));
                 Ok(())

@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 
 use clap::ValueEnum;
 use lidar_features::{
-    Backend, ColorDepth, Columns, Conventions, Engine, FeatureSet, Fill, Ground, GroundMethod, Neighborhood,
-    Options, Orientation, PointCloud, Report, Unit,
+    Backend, ColorDepth, Columns, Conventions, Engine, EngineBuilder, FeatureSet, Fill, Ground, GroundMethod,
+    Neighborhood, Options, Orientation, PointCloud, Report, Unit,
 };
 
 use crate::failure::Failure;
@@ -77,6 +77,12 @@ pub struct Device {
     /// Uses the first adapter whose name, driver or API contains this text.
     #[arg(long, value_name = "TEXT")]
     adapter: Option<String>,
+    /// Core points of a chunk on the GPU at most [default: as many as its memory allows].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    chunk_points: Option<usize>,
+    /// Memory of the GPU to use at most, as 512M or 2G [default: 2G].
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    gpu_memory: Option<u64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -278,10 +284,48 @@ impl Request {
     pub fn engine(&self) -> Result<Engine, Failure> {
         self.device.engine()
     }
+
+    /// The engine with more choices.
+    pub fn engine_with(&self, more: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Result<Engine, Failure> {
+        Ok(more(self.device.builder()).build()?)
+    }
+}
+
+/// A number of at least 1.
+pub fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it is no whole number".to_owned()),
+    }
+}
+
+/// Bytes with a unit: `512M`, `2G`.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let shift = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(format!("{unit:?} is no unit of bytes: k, M, G and T are")),
+    };
+    let number: u64 = number.parse().map_err(|_| "it does not begin with a whole number".to_owned())?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("it must be more than nothing".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("it is more than 64 bits hold".to_owned()),
+    }
 }
 
 impl Device {
     pub fn engine(&self) -> Result<Engine, Failure> {
+        Ok(self.builder().build()?)
+    }
+
+    fn builder(&self) -> EngineBuilder {
         let backend = match self.backend {
             Choice::Auto => Backend::Auto,
             Choice::Gpu => Backend::Gpu,
@@ -291,6 +335,12 @@ impl Device {
         if let Some(text) = &self.adapter {
             builder = builder.adapter(text);
         }
-        Ok(builder.build()?)
+        if let Some(points) = self.chunk_points {
+            builder = builder.chunk_points(points);
+        }
+        if let Some(bytes) = self.gpu_memory {
+            builder = builder.gpu_memory(bytes);
+        }
+        builder
     }
 }

@@ -1,18 +1,21 @@
 //! `bench`: how long a run takes, and whether a sample of its answers is right.
 
+mod source;
+mod variant;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
-use lidar_features::las::{LasCloud, ReadOptions, read_with};
-use lidar_features::synthetic::{self, Scene};
-use lidar_features::{Feature, FeatureSet, Fill, Neighborhood, PointCloud, Report};
+use lidar_features::{Columns, Feature, FeatureSet, Fill, Neighborhood, PointCloud, Report};
 use serde_json::json;
 
 use crate::check::{Expected, KNOWN, Rule};
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::request::Request;
+use crate::request::{Request, positive};
 use crate::{interrupt, output, report, scope};
+use source::Source;
+use variant::{Variant, differences, differences_of_copies};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,6 +30,15 @@ pub struct Args {
     points: Option<u32>,
     #[command(flatten)]
     request: Request,
+    /// Lays so many copies of the points side by side; each must get what the points alone get.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    copies: Option<u32>,
+    /// Measures variants in turns, the first as the base of ratios.
+    #[arg(long, value_enum, value_name = "A,B", value_delimiter = ',')]
+    compare: Vec<Variant>,
+    /// Chunks under way at one time on the GPU [default: 3].
+    #[arg(long, value_name = "N", value_parser = positive)]
+    in_flight: Option<usize>,
     /// Measured runs, after one that is not; the median counts.
     #[arg(long, value_name = "R", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -34,9 +46,6 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
-
-/// Synthetic scenes of a run equal those of any other.
-const SEED: u64 = 1;
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
@@ -47,36 +56,69 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let start = Instant::now();
     let source = Source::load(args, &progress)?;
     let load_seconds = start.elapsed().as_secs_f64();
-    let engine = args.request.engine()?;
+    let variants = if args.compare.is_empty() { vec![Variant::Asked] } else { args.compare.clone() };
+    let engine = |variant: &Variant| {
+        args.request.engine_with(|builder| {
+            let builder = variant.of(builder);
+            match args.in_flight {
+                Some(chunks) if *variant != Variant::Serial => builder.chunks_in_flight(chunks),
+                _ => builder,
+            }
+        })
+    };
+    let engines = variants.iter().map(engine).collect::<Result<Vec<_>, _>>()?;
     let ignored = source.ignored(&args.request)?;
     let cloud = args.request.cloud(source.cloud(), ignored.as_deref());
     let set = args.request.set_for(set, &cloud)?;
 
-    progress.step("warming up".to_owned());
-    let compute = |set: &FeatureSet| args.request.compute(&engine, &cloud, set);
-    let (mut columns, first) = compute(&set)?;
-    let mut runs: Vec<Report> = Vec::new();
-    for i in 0..args.repeat {
-        progress.step(format!("run {} of {}", i + 1, args.repeat));
-        // The last run's columns go first, so that two sets never stand in memory at a time.
-        drop(std::mem::take(&mut columns));
-        let (new, report) = compute(&set)?;
-        columns = new;
-        runs.push(report);
+    // Variants take turns, so that whatever else the machine does meets all of them.
+    let mut runs: Vec<Vec<Report>> = vec![Vec::new(); variants.len()];
+    let mut columns = Columns::default();
+    let mut checked = Checked { sample: 0, mismatches: 0 };
+    let mut first = Report::default();
+    for i in 0..=args.repeat {
+        for (v, engine) in engines.iter().enumerate() {
+            progress.step(match i {
+                0 => format!("warming up ({})", variants[v].name()),
+                i => format!("run {i} of {} ({})", args.repeat, variants[v].name()),
+            });
+            if v == 0 {
+                // The last run's columns go first, so that no more sets than needed stand in memory.
+                drop(std::mem::take(&mut columns));
+            }
+            let (new, report) = args.request.compute(engine, &cloud, &set)?;
+            match (i, v) {
+                (_, 0) => columns = new,
+                (0, _) if report.backend == first.backend => {
+                    checked.mismatches += differences(&columns, &new);
+                }
+                _ => {}
+            }
+            if v == 0 {
+                first = report.clone();
+            }
+            if i > 0 {
+                runs[v].push(report);
+            }
+        }
     }
-    runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let mut median = runs[runs.len() / 2].clone();
-    median.seconds = (runs[(runs.len() - 1) / 2].seconds + median.seconds) / 2.0;
+    let medians: Vec<Report> = runs.iter_mut().map(|runs| median(runs)).collect();
 
     progress.step("checking a sample".to_owned());
+    let compute = |set: &FeatureSet, cloud: &PointCloud<'_>| args.request.compute(&engines[0], cloud, set);
+    if let Source::Copies(copies) = &source {
+        let lattice = source.lattice().unwrap_or_default();
+        let single = PointCloud::from_lattice(&lattice[..copies.single], copies.frame);
+        let (single, _) = compute(&set, &args.request.cloud(single, None))?;
+        checked.mismatches += differences_of_copies(&columns, &single);
+    }
     let known = |f: &Feature| columns.get(*f).is_some() && !first.redefined.contains(f);
     let mut redefined = first.redefined.clone();
     if !KNOWN.iter().any(known) {
-        let (known, report) = compute(&FeatureSet::new(KNOWN))?;
+        let (known, report) = compute(&FeatureSet::new(KNOWN), &cloud)?;
         columns = known;
         redefined = report.redefined;
     }
-    let mut checked = Checked { sample: 0, mismatches: 0 };
     for neighborhood in &neighborhoods {
         let expected = expected(&source, first.quantum, &args.request, neighborhood, ignored.as_deref())?;
         let Some(expected) = expected else { continue };
@@ -86,7 +128,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         checked.mismatches += expected.mismatches(values, &redefined);
     }
     drop(progress);
-    print(args, &source, &median, &runs, load_seconds, &checked)?;
+    let compared: Vec<_> = variants.iter().copied().zip(medians.iter().zip(&runs)).collect();
+    print(args, &source, &compared, load_seconds, &checked)?;
     match checked.mismatches {
         0 => Ok(()),
         wrong => {
@@ -94,6 +137,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
 }
+
+/// The run in the middle; the runs are sorted.
+fn median(runs: &mut [Report]) -> Report {
+    runs.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let mut median = runs[runs.len() / 2].clone();
+    median.seconds = (runs[(runs.len() - 1) / 2].seconds + median.seconds) / 2.0;
+    median
+}
+
+/// A variant with its median and all its runs.
+type Compared<'a> = (Variant, (&'a Report, &'a Vec<Report>));
 
 struct Checked {
     sample: usize,
@@ -108,13 +162,7 @@ fn expected(
     neighborhood: &Neighborhood,
     ignored: Option<&[bool]>,
 ) -> Result<Option<Expected>, Failure> {
-    let lattice = match source {
-        Source::Scene(scene, _) => &scene.lattice[..],
-        Source::File(file) => match file.lattice() {
-            Some((lattice, _)) => lattice,
-            None => return Ok(None),
-        },
-    };
+    let Some(lattice) = source.lattice() else { return Ok(None) };
     let undefined = if request.fill() == Fill::Zero { 0.0 } else { f64::NAN };
     let (k, radius) = scope::bounds(neighborhood, &request.conventions()?);
     let chosen = matches!(neighborhood, Neighborhood::Optimal { .. });
@@ -124,17 +172,28 @@ fn expected(
 fn print(
     args: &Args,
     source: &Source,
-    median: &Report,
-    runs: &[Report],
+    compared: &[Compared<'_>],
     load_seconds: f64,
     checked: &Checked,
 ) -> Result<(), Failure> {
+    let [(_, (median, runs)), others @ ..] = compared else { return Ok(()) };
     let rate = if median.seconds > 0.0 { median.points as f64 / median.seconds } else { 0.0 };
     if args.json {
         let mut value = report::json(median);
         value.insert("points_per_second".to_owned(), json!(rate));
         value.insert("repeat".to_owned(), json!(args.repeat));
         value.insert("all_seconds".to_owned(), json!(runs.iter().map(|r| r.seconds).collect::<Vec<_>>()));
+        if !others.is_empty() {
+            let object = |(variant, (median, runs)): &Compared<'_>| {
+                json!({
+                    "variant": variant.name(),
+                    "seconds": median.seconds,
+                    "all_seconds": runs.iter().map(|r| r.seconds).collect::<Vec<_>>(),
+                    "allocation_seconds": median.pool.allocation_seconds,
+                })
+            };
+            value.insert("compared".to_owned(), json!(compared.iter().map(object).collect::<Vec<_>>()));
+        }
         value.insert("load_seconds".to_owned(), json!(load_seconds));
         let scales: Vec<_> = args.request.neighborhoods()?.iter().map(Neighborhood::suffix).collect();
         value.insert("neighborhoods".to_owned(), json!(scales));
@@ -169,76 +228,21 @@ fn print(
         vec![
             "pool".to_owned(),
             format!(
-                "{:.1} % reused, peak {} MiB, padding {} KiB",
+                "{:.1} % of {} reused, {:.1} % padding, peak {} MiB, {} trims, {:.4} s of allocation in all",
                 100.0 * median.pool.reuse_rate(),
+                median.pool.hits + median.pool.misses,
+                100.0 * median.pool.padding_rate(),
                 median.pool.bytes_peak >> 20,
-                median.pool.bytes_padding >> 10
+                median.pool.trims,
+                median.pool.allocation_seconds,
             ),
         ],
         vec!["checked".to_owned(), format!("{} points, {} wrong values", checked.sample, checked.mismatches)],
     ]);
+    let (name, base) = (compared[0].0.name(), median.seconds);
+    rows.extend(others.iter().map(|(variant, (median, _))| {
+        let ratio = median.seconds / base;
+        vec![variant.name(), format!("{:.4} s, {ratio:.3} times that of {name}", median.seconds)]
+    }));
     output::print(&output::table(&rows))
-}
-
-/// What is measured on.
-enum Source {
-    File(LasCloud),
-    /// With the classes of its points.
-    Scene(Scene, Vec<u8>),
-}
-
-impl Source {
-    fn load(args: &Args, progress: &Progress) -> Result<Self, Failure> {
-        match &args.input {
-            Some(path) => {
-                let watch = |done, all| progress.points("reading", done, all);
-                let mut options = ReadOptions::default().watch(&watch);
-                if let Some(points) = args.points {
-                    options = options.limit(points.into());
-                }
-                Ok(Self::File(read_with(path, &options)?))
-            }
-            None => {
-                let name = args.scene.as_deref().unwrap_or("als");
-                let points = args.points.unwrap_or(1_000_000) as usize;
-                if points > lidar_features::MAX_POINTS {
-                    return Err(Failure::Usage(format!("--points {points} is more than one cloud may have")));
-                }
-                progress.step(format!("making {points} points of {name}"));
-                let scene = synthetic::scene(name, points, SEED);
-                scene.map(Self::scene).ok_or_else(|| Failure::Usage(format!("unknown scene {name:?}")))
-            }
-        }
-    }
-
-    fn scene(scene: Scene) -> Self {
-        let classes = scene.truth.iter().map(|truth| truth.class.las_code()).collect();
-        Self::Scene(scene, classes)
-    }
-
-    fn cloud(&self) -> PointCloud<'_> {
-        match self {
-            Self::File(file) => file.cloud(),
-            Self::Scene(scene, classes) => scene.cloud().with_classification(classes),
-        }
-    }
-
-    /// Which points the request leaves out. Scenes have neither classes nor flags.
-    fn ignored(&self, request: &Request) -> Result<Option<Vec<bool>>, Failure> {
-        let (classes, withheld) = request.ignored();
-        match self {
-            Self::File(file) => Ok(file.ignored(classes, withheld)),
-            Self::Scene(..) if classes.is_empty() && !withheld => Ok(None),
-            Self::Scene(..) => {
-                Err(Failure::Usage("--ignore-classes and --skip-withheld need a file (--input)".to_owned()))
-            }
-        }
-    }
-
-    fn name(&self, args: &Args) -> String {
-        match &args.input {
-            Some(path) => path.display().to_string(),
-            None => args.scene.clone().unwrap_or_else(|| "als".to_owned()),
-        }
-    }
 }

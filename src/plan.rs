@@ -7,7 +7,7 @@ mod marks;
 
 use rayon::prelude::*;
 
-use self::arrange::{Arranged, Cell, arrange};
+use self::arrange::{Arranged, Cell, arrange, halo};
 use self::marks::Marks;
 use crate::backend::Job;
 use crate::cloud::Lattice;
@@ -146,7 +146,7 @@ impl Plan {
         }
         // The rest of the room is left to the halo.
         let most = core.unwrap_or(usize::MAX).min((capacity / 4 * 3).max(1));
-        let Arranged { order, cells, mut chunks } = arrange(lattice, most);
+        let Arranged { order, cells, mut chunks } = arrange(lattice, most, |chunk| margin(chunk, rule));
         for chunk in &mut chunks {
             chunk.margin = margin(chunk, rule);
         }
@@ -230,22 +230,6 @@ impl Plan {
         }
         out
     }
-}
-
-/// About how many points lie around a chunk: those of a cell are taken to be spread evenly in it.
-fn halo(chunk: &Chunk, cells: &[Cell]) -> usize {
-    let low = chunk.min.map(|v| i64::from(v) - chunk.margin);
-    let high = chunk.max.map(|v| i64::from(v) + chunk.margin);
-    let share = |cell: &Cell, a: usize| {
-        let inside = (cell.high[a].min(high[a]).saturating_sub(cell.low[a].max(low[a]))).saturating_add(1);
-        // Cells at the grid's faces have no end.
-        let whole = cell.high[a].saturating_sub(cell.low[a]).saturating_add(1);
-        if whole == i64::MAX { f64::from(inside > 0) } else { inside.max(0) as f64 / whole as f64 }
-    };
-    let others = cells.iter().filter(|cell| !(chunk.start..chunk.end).contains(&cell.start));
-    let points =
-        |cell: &Cell| (cell.end - cell.start) as f64 * (0..3).map(|a| share(cell, a)).product::<f64>();
-    others.map(points).sum::<f64>().ceil() as usize
 }
 
 /// Several times the k-th distance at the chunk's mean density, on a surface and in a volume; no more than the radius.

@@ -107,8 +107,9 @@ impl Grid {
     }
 }
 
-/// Arranges a cloud, in parts of at most `most` points each unless more are at one place.
-pub(super) fn arrange(lattice: &Lattice<'_>, most: usize) -> Arranged {
+/// Arranges a cloud, in parts of at most `most` points each unless more are at one place. Parts are cut so that about equal
+/// numbers of points are loaded for each, where `margin` says how wide a part's halo is.
+pub(super) fn arrange(lattice: &Lattice<'_>, most: usize, margin: impl Fn(&Chunk) -> i64 + Sync) -> Arranged {
     let n = lattice.len();
     if n == 0 {
         return Arranged { order: Vec::new(), cells: Vec::new(), chunks: Vec::new() };
@@ -131,10 +132,17 @@ pub(super) fn arrange(lattice: &Lattice<'_>, most: usize) -> Arranged {
         .with_min_len(1 << 12)
         .map(|cell| counts.iter().map(|block| block[cell]).sum())
         .collect();
-    let mut parts = Vec::new();
-    let filled = (0..grid.len() as u32).filter(|&cell| totals[cell as usize] > 0).collect();
+    let filled: Vec<u32> = (0..grid.len() as u32).filter(|&cell| totals[cell as usize] > 0).collect();
     let wanted = n.div_ceil((most - most / SLACK).max(1));
-    part(&grid, &totals, filled, wanted, most, &mut parts);
+    let cut = |weights: &[u32]| {
+        let mut parts = Vec::new();
+        part(&Weighed { grid: &grid, totals: &totals, weights }, filled.clone(), wanted, most, &mut parts);
+        parts
+    };
+    let mut parts = cut(&totals);
+    if parts.len() > 1 {
+        parts = cut(&loads(lattice, &grid, &totals, &parts, margin));
+    }
 
     // Where each block's points of each cell go.
     let mut at = 0u32;
@@ -212,16 +220,79 @@ fn bounds(lattice: &Lattice<'_>, indices: &[u32]) -> ([i32; 3], [i32; 3]) {
     indices.par_iter().with_min_len(1 << 14).map(point).reduce(none, wider)
 }
 
-/// Splits cells across their longest side into so many parts of about equal numbers of points, and on until none holds
-/// more than `most` or has one cell only.
-fn part(
+/// Cells with their points and their share of the work.
+struct Weighed<'a> {
+    grid: &'a Grid,
+    totals: &'a [u32],
+    weights: &'a [u32],
+}
+
+/// Weights of cells by what is loaded for the parts that they are in: cells of parts with a wide halo weigh more.
+fn loads(
+    lattice: &Lattice<'_>,
     grid: &Grid,
     totals: &[u32],
-    cells: Vec<u32>,
-    mut parts: usize,
-    most: usize,
-    out: &mut Vec<Vec<u32>>,
-) {
+    parts: &[Vec<u32>],
+    margin: impl Fn(&Chunk) -> i64 + Sync,
+) -> Vec<u32> {
+    let boxed = |cell: u32| {
+        let (low, high) = grid.bounds(cell);
+        let low = std::array::from_fn(|a| low[a].max(lattice.min[a].into()));
+        (low, std::array::from_fn(|a| high[a].min(lattice.max[a].into())))
+    };
+    let mut start = 0;
+    let mut cells = Vec::new();
+    let mut chunks = Vec::new();
+    for part in parts {
+        let first = start;
+        let (mut min, mut max) = ([i64::MAX; 3], [i64::MIN; 3]);
+        for &cell in part {
+            let (low, high): ([i64; 3], [i64; 3]) = boxed(cell);
+            let end = start + totals[cell as usize] as usize;
+            cells.push(Cell { start, end, low, high });
+            start = end;
+            min = std::array::from_fn(|a| min[a].min(low[a]));
+            max = std::array::from_fn(|a| max[a].max(high[a]));
+        }
+        // Both lie within the lattice.
+        let (min, max) = (min.map(|v| v as i32), max.map(|v| v as i32));
+        chunks.push(Chunk { start: first, end: start, min, max, crowd: false, margin: 0 });
+    }
+    let mut weights = vec![0; totals.len()];
+    let share = |chunk: &Chunk| {
+        let halo = halo(&Chunk { margin: margin(chunk), ..chunk.clone() }, &cells);
+        1.0 + halo as f64 / chunk.len().max(1) as f64
+    };
+    let shares: Vec<f64> = chunks.par_iter().map(share).collect();
+    for (part, share) in parts.iter().zip(shares) {
+        // Eighths are fine enough, and a cell of most of a cloud's points still fits.
+        part.iter().for_each(|&cell| {
+            weights[cell as usize] = (f64::from(totals[cell as usize]) * share * 8.0).min(4e9) as u32;
+        });
+    }
+    weights
+}
+
+/// About how many points lie around a chunk: those of a cell are taken to be spread evenly in it.
+pub(super) fn halo(chunk: &Chunk, cells: &[Cell]) -> usize {
+    let low = chunk.min.map(|v| i64::from(v) - chunk.margin);
+    let high = chunk.max.map(|v| i64::from(v) + chunk.margin);
+    let share = |cell: &Cell, a: usize| {
+        let inside = (cell.high[a].min(high[a]).saturating_sub(cell.low[a].max(low[a]))).saturating_add(1);
+        // Cells at the grid's faces have no end.
+        let whole = cell.high[a].saturating_sub(cell.low[a]).saturating_add(1);
+        if whole == i64::MAX { f64::from(inside > 0) } else { inside.max(0) as f64 / whole as f64 }
+    };
+    let others = cells.iter().filter(|cell| !(chunk.start..chunk.end).contains(&cell.start));
+    let points =
+        |cell: &Cell| (cell.end - cell.start) as f64 * (0..3).map(|a| share(cell, a)).product::<f64>();
+    others.map(points).sum::<f64>().ceil() as usize
+}
+
+/// Splits cells across their longest side into so many parts of about equal numbers of points, and on until none holds
+/// more than `most` or has one cell only.
+fn part(weighed: &Weighed<'_>, cells: Vec<u32>, mut parts: usize, most: usize, out: &mut Vec<Vec<u32>>) {
+    let Weighed { grid, totals, weights } = weighed;
     let points: usize = cells.iter().map(|&cell| totals[cell as usize] as usize).sum();
     if cells.len() == 1 || parts == 1 && points <= most {
         out.push(cells);
@@ -235,11 +306,11 @@ fn part(
     }
     let axis = (0..3).max_by_key(|&a| high[a] - low[a]).unwrap_or(0);
     let layer = |cell: u32| (grid.place(cell)[axis] - low[axis]) as usize;
-    let mut layers = vec![0usize; (high[axis] - low[axis] + 1) as usize];
-    cells.iter().for_each(|&cell| layers[layer(cell)] += totals[cell as usize] as usize);
+    let mut layers = vec![0u64; (high[axis] - low[axis] + 1) as usize];
+    cells.iter().for_each(|&cell| layers[layer(cell)] += u64::from(weights[cell as usize]));
     let on_left = parts / 2;
-    let wanted = (points as u64 * on_left as u64 / parts as u64) as usize;
-    let (mut sum, mut split, mut best) = (0, 1, usize::MAX);
+    let wanted = layers.iter().sum::<u64>() * on_left as u64 / parts as u64;
+    let (mut sum, mut split, mut best) = (0, 1, u64::MAX);
     for (at, layer) in layers[..layers.len() - 1].iter().enumerate() {
         sum += layer;
         if sum.abs_diff(wanted) < best {
@@ -247,6 +318,6 @@ fn part(
         }
     }
     let (left, right) = cells.into_iter().partition(|&cell| layer(cell) < split);
-    part(grid, totals, left, on_left, most, out);
-    part(grid, totals, right, parts - on_left, most, out);
+    part(weighed, left, on_left, most, out);
+    part(weighed, right, parts - on_left, most, out);
 }

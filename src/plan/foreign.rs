@@ -24,7 +24,7 @@ type Bounds = ([i64; 3], [i64; 3]);
 
 impl Candidates {
     fn new(cloud: &Lattice<'_>) -> Self {
-        let Arranged { order, cells, .. } = arrange(cloud, usize::MAX);
+        let Arranged { order, cells, .. } = arrange(cloud, usize::MAX, |_| 0);
         Self { order, cells }
     }
 
@@ -97,7 +97,8 @@ impl Plan {
             };
         }
         let candidates = Candidates::new(cloud);
-        let Arranged { mut order, chunks: cores, .. } = arrange(queries, most.min((capacity / 2).max(1)));
+        let Arranged { mut order, chunks: cores, .. } =
+            arrange(queries, most.min((capacity / 2).max(1)), |_| 0);
         let mut chunks = Vec::new();
         for core in cores {
             refine(core, queries, cloud, &candidates, &mut order, capacity, most, &mut chunks);

@@ -4,11 +4,13 @@ mod arrange;
 mod cut;
 mod foreign;
 mod marks;
+mod near;
 
 use rayon::prelude::*;
 
 use self::arrange::{Arranged, Cell, arrange, halo};
 use self::marks::Marks;
+pub(crate) use self::near::{ByPlace, Nearest};
 use crate::backend::Job;
 use crate::cloud::Lattice;
 use crate::neighborhood::Rule;
@@ -155,6 +157,15 @@ impl Plan {
         Self { order, chunks, cells, capacity, largest, candidates: None }
     }
 
+    /// The cloud by place, if it was cut.
+    pub(crate) fn by_place(&self) -> Option<ByPlace<'_>> {
+        let (order, cells) = match &self.candidates {
+            Some(candidates) => candidates.by_place(),
+            None => (&self.order[..], &self.cells[..]),
+        };
+        (!cells.is_empty()).then_some(ByPlace { order, cells })
+    }
+
     /// About how many points the largest chunk will load; 0 where that is not known.
     pub(crate) fn largest(&self) -> usize {
         self.largest
@@ -247,6 +258,12 @@ fn margin(chunk: &Chunk, rule: Rule) -> i64 {
     let volume = (0.75 * k * e[0] * e[1] * e[2] / (std::f64::consts::PI * n)).cbrt();
     let wanted = (3.0 * surface).max(1.5 * volume).ceil() as i64 + 8;
     wanted.min(radius)
+}
+
+#[cfg(test)]
+pub(crate) fn arranged_for_tests(lattice: &Lattice<'_>, most: usize) -> Plan {
+    let rule = Rule { k: 8, cuts: true, limit: None, radius: None };
+    Plan::new(lattice, rule, most, None)
 }
 
 #[cfg(test)]

@@ -28,6 +28,10 @@ impl Candidates {
         Self { order, cells }
     }
 
+    pub(super) fn by_place(&self) -> (&[u32], &[Cell]) {
+        (&self.order, &self.cells)
+    }
+
     fn touching(&self, (low, high): Bounds) -> impl ParallelIterator<Item = &Cell> {
         let cells = self.cells.par_iter().with_min_len(1 << 12);
         cells.filter(move |cell| (0..3).all(|a| cell.low[a] <= high[a] && cell.high[a] >= low[a]))

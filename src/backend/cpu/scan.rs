@@ -1,69 +1,81 @@
-//! Neighbours of a few points by looking at every point: no index to build.
-
-use std::collections::BinaryHeap;
+//! Neighbours of a few points without an index: by looking at every point, or at those near by where a plan knows them.
 
 use rayon::prelude::*;
 
 use crate::cloud::{Lattice, dist_sq};
 use crate::moments::Moments;
 use crate::neighborhood::Rule;
+use crate::plan::{ByPlace, Nearest};
 use crate::scales::Scales;
 
-/// Queries up to which this is faster: an index takes some hundred nanoseconds a point to build, a distance one or two.
+/// Queries up to which looking at every point is faster: an index takes some hundred nanoseconds a point to build, a
+/// distance one or two.
 const MOST_QUERIES: usize = 256;
+/// The same where the points near by are known: half a millisecond a query.
+const MOST_QUERIES_BY_PLACE: usize = 1 << 13;
 
-/// Whether looking at every point is the faster way for so many queries.
-pub(crate) fn pays(queries: usize) -> bool {
-    queries <= MOST_QUERIES
+/// Points that one task looks at.
+const TASK: usize = 1 << 16;
+
+/// A cloud that is searched without an index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scan<'a> {
+    pub(crate) lattice: &'a Lattice<'a>,
+    pub(crate) by_place: Option<ByPlace<'a>>,
 }
 
-/// Moments of the neighbourhoods around each given place, in parallel: as many as there are scales for each place. At
-/// `foreign` ones stands no point of the cloud.
-pub(crate) fn moments(
-    lattice: &Lattice<'_>,
-    places: &[[i32; 3]],
-    foreign: bool,
-    scales: &Scales,
-) -> Vec<Moments> {
-    let of = |&center: &[i32; 3]| {
-        let found = members(lattice, center, scales.rule);
-        let offset = |&(_, i): &(u64, u32)| -> [i64; 3] {
-            let p = lattice.points[i as usize];
-            std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
+impl Scan<'_> {
+    /// Whether this is the faster way for so many queries.
+    pub(crate) fn pays(&self, queries: usize) -> bool {
+        queries <= if self.by_place.is_some() { MOST_QUERIES_BY_PLACE } else { MOST_QUERIES }
+    }
+
+    /// Moments of the neighbourhoods around each given place, in parallel: as many as there are scales for each place. At
+    /// `foreign` ones stands no point of the cloud.
+    pub(crate) fn moments(&self, places: &[[i32; 3]], foreign: bool, scales: &Scales) -> Vec<Moments> {
+        let of = |&center: &[i32; 3]| {
+            let found = self.members(center, scales.rule);
+            let offset = |&(_, i): &(u64, u32)| -> [i64; 3] {
+                let p = self.lattice.points[i as usize];
+                std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
+            };
+            let offsets: Vec<_> = found.iter().map(offset).collect();
+            let mut lengths = Vec::new();
+            scales.lengths(&found, &offsets, &mut lengths);
+            lengths.into_iter().map(|length| Moments::new(&offsets[..length], foreign)).collect::<Vec<_>>()
         };
-        let offsets: Vec<_> = found.iter().map(offset).collect();
-        let mut lengths = Vec::new();
-        scales.lengths(&found, &offsets, &mut lengths);
-        lengths.into_iter().map(|length| Moments::new(&offsets[..length], foreign)).collect::<Vec<_>>()
-    };
-    places.par_iter().flat_map_iter(of).collect()
-}
-
-/// Neighbours around each given place as (squared distance, index) in that order, in parallel.
-pub(crate) fn neighbors(lattice: &Lattice<'_>, places: &[[i32; 3]], rule: Rule) -> Vec<Vec<(u64, u32)>> {
-    places.par_iter().map(|&place| members(lattice, place, rule)).collect()
-}
-
-fn members(lattice: &Lattice<'_>, center: [i32; 3], rule: Rule) -> Vec<(u64, u32)> {
-    let all = (0u32..).zip(lattice.points.iter()).map(|(i, p)| (dist_sq(center, *p), i));
-    let limit = rule.limit.unwrap_or(u64::MAX);
-    if !rule.cuts {
-        let mut found: Vec<_> = all.filter(|m| m.0 <= limit).collect();
-        found.sort_unstable();
-        return found;
+        places.par_iter().flat_map_iter(of).collect()
     }
-    let mut nearest: BinaryHeap<(u64, u32)> = BinaryHeap::with_capacity(rule.k + 1);
-    for member in all {
-        if nearest.len() < rule.k {
-            if member.0 <= limit {
-                nearest.push(member);
-            }
-        } else if nearest.peek().is_some_and(|farthest| member < *farthest) {
-            nearest.pop();
-            nearest.push(member);
+
+    /// Neighbours around each given place as (squared distance, index) in that order, in parallel.
+    pub(crate) fn neighbors(&self, places: &[[i32; 3]], rule: Rule) -> Vec<Vec<(u64, u32)>> {
+        places.par_iter().map(|&place| self.members(place, rule)).collect()
+    }
+
+    fn members(&self, center: [i32; 3], rule: Rule) -> Vec<(u64, u32)> {
+        if let Some(by_place) = self.by_place {
+            return by_place.members(self.lattice, center, rule);
         }
+        let limit = rule.limit.unwrap_or(u64::MAX);
+        let tasks = self.lattice.points.par_chunks(TASK).enumerate();
+        let of = |(task, points)| distances(center, task * TASK, points);
+        if !rule.cuts {
+            let mut found: Vec<_> = tasks.flat_map_iter(|t| of(t).filter(|m| m.0 <= limit)).collect();
+            found.sort_unstable();
+            return found;
+        }
+        let none = || Nearest::new(rule.k, limit);
+        let nearest = tasks.fold(none, |mut nearest, task| {
+            of(task).for_each(|member| nearest.add(member));
+            nearest
+        });
+        nearest.reduce(none, Nearest::and).into_sorted()
     }
-    nearest.into_sorted_vec()
+}
+
+/// Squared distances to points whose first has this index.
+fn distances(center: [i32; 3], first: usize, points: &[[i32; 3]]) -> impl Iterator<Item = (u64, u32)> {
+    (first as u32..).zip(points).map(move |(i, p)| (dist_sq(center, *p), i))
 }
 
 #[cfg(test)]
@@ -71,6 +83,7 @@ mod tests {
     use super::super::CpuIndex;
     use super::*;
     use crate::frame::Frame;
+    use crate::plan::arranged_for_tests;
     use crate::scales::Ends;
 
     #[test]
@@ -87,6 +100,9 @@ mod tests {
     }
 
     fn check(lattice: &Lattice<'_>, asked: &[[i32; 3]], foreign: bool) {
+        let arranged = arranged_for_tests(lattice, 100);
+        assert!(arranged.by_place().is_some());
+        let scans = [None, arranged.by_place()].map(|by_place| Scan { lattice, by_place });
         let index = CpuIndex::new(lattice).unwrap();
         let centers: Vec<_> = asked.iter().map(|&place| index.center(place, foreign)).collect();
         for (k, cuts, limit) in
@@ -94,11 +110,15 @@ mod tests {
         {
             let rule = Rule { k, cuts, limit, radius: None };
             let scales = Scales { rule, ends: Ends::Counts(vec![4, k as u32], None) };
-            let (scanned, indexed) =
-                (moments(lattice, asked, foreign, &scales), index.moments_of(&centers, &scales));
-            assert!(scanned.chunks(2).enumerate().all(|(at, m)| indexed.row(at) == m), "{rule:?}");
+            let indexed = index.moments_of(&centers, &scales);
+            for scan in scans {
+                let scanned = scan.moments(asked, foreign, &scales);
+                assert!(scanned.chunks(2).enumerate().all(|(at, m)| indexed.row(at) == m), "{rule:?}");
+            }
         }
         let rule = Rule { k: 12, cuts: true, limit: None, radius: None };
-        assert_eq!(neighbors(lattice, asked, rule), index.lists_of(&centers, rule));
+        for scan in scans {
+            assert_eq!(scan.neighbors(asked, rule), index.lists_of(&centers, rule));
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
 use super::{Context, Shared, slots, upload};
 use crate::backend::Job;
 use crate::backend::cells::Cells;
-use crate::backend::cpu::{Center, CpuIndex, scan};
+use crate::backend::cpu::{Center, CpuIndex};
 use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{Chunk, Loaded, Plan};
@@ -309,8 +309,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<Vec<Vec<(u64, u32)>>> {
         self.on_cpu(report, || {
-            if scan::pays(places.len()) {
-                return Ok(scan::neighbors(self.job.lattice, places, rule));
+            let scan = self.shared.scan(self.job);
+            if scan.pays(places.len()) {
+                return Ok(scan.neighbors(places, rule));
             }
             Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule))
         })
@@ -574,10 +575,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let scales = self.scales;
         let words = needs.record_words();
         let mut made = Vec::with_capacity(rows.len() * scales.len() * words as usize);
-        if scan::pays(points.len()) {
-            let found = self.on_cpu(report, || {
-                Ok(scan::moments(self.job.lattice, &places, self.job.is_foreign(), scales))
-            })?;
+        let scan = self.shared.scan(self.job);
+        if scan.pays(points.len()) {
+            let found = self.on_cpu(report, || Ok(scan.moments(&places, self.job.is_foreign(), scales)))?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
             let found =

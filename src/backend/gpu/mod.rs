@@ -32,6 +32,7 @@ use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
 use super::cells::Cells;
+use super::cpu::scan::Scan;
 use super::cpu::{Cpu, CpuIndex};
 use super::{Beneath, Job, Known, Strategy};
 use crate::cloud::dist_sq;
@@ -39,7 +40,7 @@ use crate::columns::RawColumns;
 use crate::error::{Error, Result};
 use crate::features::FeatureSet;
 use crate::neighborhood::{Neighbors, Rule};
-use crate::plan::Plan;
+use crate::plan::{ByPlace, Plan};
 use crate::report::{PoolStats, Report};
 use crate::scales::{Ends, Scales};
 
@@ -141,7 +142,8 @@ impl Gpu {
                 let make = || Plan::of(job, scales.rule, cut.capacity, core);
                 let plan = attempt.time("plan", || self.workers.install(make));
                 attempt.chunks = plan.chunks().len();
-                let shared = Shared { largest: plan.largest().into(), ..Shared::default() };
+                let shared =
+                    Shared { by_place: plan.by_place(), largest: plan.largest().into(), ..Shared::default() };
                 let runner =
                     Runner::new(&self.context, &self.workers, job, &shared, scales, cut, plan.chunks().len());
                 match each(&runner, &plan, &mut attempt) {
@@ -362,8 +364,16 @@ pub(crate) struct LazyIndex<'a> {
 #[derive(Default)]
 pub(crate) struct Shared<'a> {
     index: LazyIndex<'a>,
+    by_place: Option<ByPlace<'a>>,
     /// Points of the largest chunk so far.
     largest: AtomicUsize,
+}
+
+impl<'a> Shared<'a> {
+    /// The cloud as it is searched for a few stragglers.
+    fn scan(&self, job: &Job<'a>) -> Scan<'a> {
+        Scan { lattice: job.lattice, by_place: self.by_place }
+    }
 }
 
 impl<'a> LazyIndex<'a> {

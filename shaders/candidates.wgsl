@@ -24,7 +24,10 @@
             if (!in_cube) {
                 let index = cube_index(cube, grid);
                 cuts = cube_cuts[index];
-                if (cuts > 0u) {
+                if (cuts >= EMPTY_CUBE) {
+                    // The last empty one of the run: what follows is the next cube.
+                    cube.x += cuts - EMPTY_CUBE - 1u;
+                } else {
                     in_cube = true;
                     base = cube_bases[index];
                     corner = vec3<f32>(cube) * grid.edge;

@@ -1,7 +1,8 @@
 // One invocation: one coarse cube; decides into how many fine cells it is cut along each axis.
 //
 // On a surface n * n of the n * n * n cells are occupied, so n = sqrt(count / (k / 2)) leaves half a neighbourhood
-// in each. No cube gets more than CELLS_PER_POINT cells a point, which bounds the buffers by the number of points.
+// in each. An empty cube says instead how many empty ones lie side by side from it on, so that searches step over them.
+// No cube gets more than CELLS_PER_POINT cells a point, which bounds the buffers by the number of points.
 
 @group(0) @binding(0) var<uniform> grid: Grid;
 @group(0) @binding(1) var<uniform> batch: Batch;
@@ -28,6 +29,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
     }
-    cube_cuts[i] = n;
     cube_cells[i] = n * n * n;
+    if (count == 0u) {
+        let most = min(EMPTY_RUN, grid.cubes.x - i % grid.cubes.x);
+        n = 1u;
+        for (var step = 1u; step < EMPTY_RUN; step += 1u) {
+            if (n == step && n < most && cube_counts[i + min(n, most - 1u)] == 0u) {
+                n += 1u;
+            }
+        }
+        n |= EMPTY_CUBE;
+    }
+    cube_cuts[i] = n;
 }

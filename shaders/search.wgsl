@@ -88,7 +88,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Fewer than k within the radius: all of them belong.
     var fewer = false;
     let home = cube_index(cube_along(q, grid), grid);
-    let home_cuts = cube_cuts[home];
+    let home_word = cube_cuts[home];
+    let home_cuts = select(home_word, 0u, home_word >= EMPTY_CUBE);
     let home_base = cube_bases[home];
     let home_cells = home_cuts * home_cuts * home_cuts;
     let home_count = cell_starts[home_base + home_cells] - cell_starts[home_base];
@@ -135,12 +136,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 break;
             }
             let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
-            #if FOREIGN
             // Beside a surface nothing is seen for long, then thousands of points at once.
-            let most = select(4.0, 1.6, seen == 0u);
-            #else
-            let most = 4.0;
-            #end
+            let most = select(4.0, 1.6, seen < 2u);
             reach = min(reach * clamp(1.2 * wanted, 1.5, most), REACH_LIMIT);
             #if WITHIN
             reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);

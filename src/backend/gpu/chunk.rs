@@ -29,7 +29,7 @@ const POINTS_PER_CUBE: u64 = 48;
 /// Neighbourhood whose half a fine cell holds, where the rule is a radius.
 const BALL_K: u32 = 16;
 /// Queries of one dispatch on hardware.
-const QUERIES: u32 = 1 << 20;
+const QUERIES: u32 = 1 << 24;
 /// Queries of one dispatch where the host's cores compute.
 const QUERIES_SOFTWARE: u32 = 1 << 15;
 /// Room for a chunk's own points in the unit of [`Runner::room`]; and the most for larger ones, a quarter more.

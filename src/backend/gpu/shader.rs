@@ -45,6 +45,10 @@ pub(crate) const NO_NEIGHBOR: u32 = u32::MAX;
 pub(crate) const NO_ROW: u32 = u32::MAX;
 /// Most fine cells along an axis of a cube.
 const MAX_CUTS: u32 = 255;
+/// Set in the word of an empty cube, beside the number of empty cubes from it on.
+const EMPTY_CUBE: u32 = 1 << 31;
+/// Most empty cubes that a search steps over at a time.
+const EMPTY_RUN: u32 = 64;
 /// Row ranges gathered before their points are visited.
 const RANGES: u32 = 8;
 /// Rows and points that one invocation may visit: lavapipe ends all loops after 65,535 iterations, without a word.
@@ -82,6 +86,8 @@ impl Text {
             .constant("NO_NEIGHBOR", NO_NEIGHBOR)
             .constant("NO_ROW", NO_ROW)
             .constant("MAX_CUTS", MAX_CUTS)
+            .constant("EMPTY_CUBE", EMPTY_CUBE)
+            .constant("EMPTY_RUN", EMPTY_RUN)
             .constant("RANGES", RANGES)
             .constant("STEP_LIMIT", STEP_LIMIT)
             .constant("ATTEMPTS", ATTEMPTS)

@@ -137,6 +137,34 @@ impl Columns {
         self
     }
 
+    /// The rows at these indices, in their order.
+    pub(crate) fn gather(&self, at: &[u32]) -> Self {
+        fn pick<T: Copy + Send + Sync>(values: &[T], at: &[u32]) -> Vec<T> {
+            at.par_iter().with_min_len(1 << 14).map(|&i| values[i as usize]).collect()
+        }
+        let column = |c: &Column| Column { values: pick(&c.values, at), ..*c };
+        Self {
+            columns: self.columns.iter().map(column).collect(),
+            flags: pick(&self.flags, at),
+            first: self.first,
+            more_flags: self.more_flags.iter().map(|(n, flags)| (*n, pick(flags, at))).collect(),
+        }
+    }
+
+    /// Takes rows `from` of other columns of the same request as its rows `to`.
+    pub(crate) fn replace(&mut self, to: &[u32], rows: &Self, from: &[u32]) {
+        fn put<T: Copy>(own: &mut [T], to: &[u32], values: &[T], from: &[u32]) {
+            to.iter().zip(from).for_each(|(&to, &from)| own[to as usize] = values[from as usize]);
+        }
+        for (own, other) in self.columns.iter_mut().zip(&rows.columns) {
+            put(&mut own.values, to, &other.values, from);
+        }
+        put(&mut self.flags, to, &rows.flags, from);
+        for (own, other) in self.more_flags.iter_mut().zip(&rows.more_flags) {
+            put(&mut own.1, to, &other.1, from);
+        }
+    }
+
     /// Number of points.
     pub fn len(&self) -> usize {
         self.flags.len()

@@ -61,6 +61,22 @@ impl Report {
         }
     }
 
+    /// Adds the report of one more part of a cloud. What is of all points is the whole's business.
+    pub(crate) fn absorb(&mut self, part: Self) {
+        if self.backend.is_empty() || self.backend == "none" {
+            *self = Self { points: self.points, left_out: self.left_out, ..part };
+            return;
+        }
+        self.chunks += part.chunks;
+        self.stragglers += part.stragglers;
+        self.seconds += part.seconds;
+        part.stages
+            .into_iter()
+            .for_each(|(stage, seconds)| self.add(stage, Duration::from_secs_f64(seconds)));
+        self.pool = part.pool;
+        self.fallback = self.fallback.take().or(part.fallback);
+    }
+
     /// Runs a stage and adds its time.
     pub(crate) fn time<T>(&mut self, stage: &'static str, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::extras::Given;
 use crate::features::{Attributes, FeatureSet};
 use crate::neighborhood::{Neighborhood, Neighbors};
+use crate::part::PartOf;
 use crate::report::Report;
 use crate::scales::Scales;
 
@@ -23,6 +24,8 @@ pub(crate) struct Job<'a> {
     pub(crate) attributes: PointAttributes<'a>,
     /// Which points are ground, if the request is about it.
     pub(crate) ground: Option<&'a [bool]>,
+    /// What the lattice is a part of, if it is no whole cloud.
+    pub(crate) part: Option<PartOf<'a>>,
     pub(crate) neighborhood: Neighborhood,
 }
 

@@ -85,7 +85,7 @@ fn sync_folder(path: &Path) {
 }
 
 /// Whether two paths lead to one file.
-pub(super) fn same_file(a: &Path, b: &Path) -> bool {
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {
         use std::os::unix::fs::MetadataExt;

@@ -3,9 +3,10 @@
 use std::num::NonZeroU32;
 
 use clap::ValueEnum;
+use lidar_features::las::PointChoices;
 use lidar_features::{
-    Backend, ColorDepth, Columns, Conventions, Engine, FeatureSet, Fill, Ground, GroundMethod, Neighborhood,
-    Options, Orientation, PointCloud, Report, Unit,
+    Backend, ColorDepth, Columns, Conventions, Engine, Feature, FeatureSet, Fill, Ground, GroundMethod,
+    Neighborhood, Options, Orientation, PointCloud, Report, Unit,
 };
 
 use crate::failure::Failure;
@@ -180,6 +181,15 @@ impl Request {
             return Ok(set);
         }
         let (kept, left_out) = set.available_with(cloud, &self.options()?);
+        self.kept(kept, &left_out)
+    }
+
+    /// What is left of the features. Says on stderr what was left out.
+    pub fn kept(
+        &self,
+        kept: FeatureSet,
+        left_out: &[(Feature, &'static str)],
+    ) -> Result<FeatureSet, Failure> {
         if !left_out.is_empty() {
             let list: Vec<_> = left_out.iter().map(|(f, input)| format!("{f} (needs {input})")).collect();
             eprintln!("left out: {}", list.join(", "));
@@ -257,22 +267,43 @@ impl Request {
         if let Some(ignored) = ignored {
             cloud = cloud.ignoring(ignored);
         }
-        if let Some(unit) = self.unit {
-            cloud = cloud.with_unit(match unit {
-                UnitChoice::M => Unit::Metre,
-                UnitChoice::Feet => Unit::Foot,
-                UnitChoice::UsFeet => Unit::UsSurveyFoot,
-            });
+        let choices = self.point_choices();
+        if let Some(unit) = choices.unit {
+            cloud = cloud.with_unit(unit);
         }
-        if let Some(depth) = self.color_depth {
-            cloud = cloud.with_color_depth(match depth {
-                DepthChoice::Bits8 => ColorDepth::Bits8,
-                DepthChoice::Bits8Times256 => ColorDepth::Bits8Times256,
-                DepthChoice::Bits8Times257 => ColorDepth::Bits8Times257,
-                DepthChoice::Bits16 => ColorDepth::Bits16,
-            });
+        if let Some(depth) = choices.color_depth {
+            cloud = cloud.with_color_depth(depth);
         }
         cloud
+    }
+
+    /// The same of files whose points are taken in batches.
+    pub fn point_choices(&self) -> PointChoices {
+        let mut choices = PointChoices::default();
+        choices.ignore_classes.clone_from(&self.ignore_classes);
+        choices.skip_withheld = self.skip_withheld;
+        choices.unit = self.unit.map(|unit| match unit {
+            UnitChoice::M => Unit::Metre,
+            UnitChoice::Feet => Unit::Foot,
+            UnitChoice::UsFeet => Unit::UsSurveyFoot,
+        });
+        choices.color_depth = self.color_depth.map(|depth| match depth {
+            DepthChoice::Bits8 => ColorDepth::Bits8,
+            DepthChoice::Bits8Times256 => ColorDepth::Bits8Times256,
+            DepthChoice::Bits8Times257 => ColorDepth::Bits8Times257,
+            DepthChoice::Bits16 => ColorDepth::Bits16,
+        });
+        choices
+    }
+
+    /// All that the values of columns depend on beside the points, in words that differ where they may.
+    pub fn fingerprint(&self) -> Result<String, Failure> {
+        let set: Vec<_> = self.set()?.iter().map(|f| f.name()).collect();
+        let scales: Vec<_> = self.neighborhoods()?.iter().map(|n| n.suffix()).collect();
+        let device =
+            (self.device.backend.to_possible_value().map(|v| v.get_name().to_owned()), &self.device.adapter);
+        let (options, points) = (self.options()?, self.point_choices());
+        Ok(format!("{set:?} {scales:?} {} {options:?} {points:?} {device:?}", self.available))
     }
 
     pub fn engine(&self) -> Result<Engine, Failure> {

@@ -40,15 +40,6 @@ impl PointBatch {
         self.points.is_empty()
     }
 
-    /// Drops the points; columns keep their memory.
-    pub(crate) fn clear(&mut self) {
-        self.points.clear();
-        self.rgb.iter_mut().flatten().for_each(Vec::clear);
-        [&mut self.nir, &mut self.intensity].into_iter().flatten().for_each(Vec::clear);
-        self.classification.iter_mut().for_each(Vec::clear);
-        [&mut self.ground, &mut self.ignored].into_iter().flatten().for_each(Vec::clear);
-    }
-
     /// An empty batch with the same columns.
     pub(crate) fn like(&self) -> Self {
         Self {
@@ -79,6 +70,7 @@ impl PointBatch {
     }
 
     /// Adds the points of another batch of the same columns.
+    #[cfg_attr(not(feature = "las"), allow(dead_code))] // Tiles are files.
     pub(crate) fn append(&mut self, mut more: Self) {
         fn join<T>(own: &mut Option<Vec<T>>, more: &mut Option<Vec<T>>) {
             if let (Some(own), Some(more)) = (own, more) {

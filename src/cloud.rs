@@ -189,6 +189,11 @@ impl<'a> PointCloud<'a> {
         }
     }
 
+    /// Whether the cloud, or the whole that it is a part of, has a point.
+    pub(crate) fn has_points(&self) -> bool {
+        self.part.map_or(!self.is_empty(), |part| part.whole.points > 0)
+    }
+
     /// Whether there is no point.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

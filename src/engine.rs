@@ -590,7 +590,7 @@ fn lacking(cloud: &PointCloud<'_>, set: &FeatureSet) -> (Lacks, [Option<Values>;
         match values {
             None => lacks.push((input, none)),
             // A sensor that recorded nothing leaves zeros.
-            Some(Values { largest: 0, .. }) if !cloud.is_empty() => lacks.push((input, dark)),
+            Some(Values { largest: 0, .. }) if cloud.has_points() => lacks.push((input, dark)),
             Some(values) => return Some(values),
         }
         None

@@ -202,6 +202,12 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// A source gave other points when it was read again.
+    #[error("the source's points changed between two readings, at point {point}")]
+    SourceChanged {
+        /// The first point that does not fit, or how many there were.
+        point: u64,
+    },
     /// Points that have to be in memory together do not fit.
     #[error("{points} points have to be in memory together, some {bytes} bytes; the budget is {budget}")]
     BudgetTooSmall {

@@ -118,7 +118,7 @@ impl Ground {
         }
         // Of a part, the whole cloud decides.
         let there = || cloud.part.map_or_else(|| mask.contains(&true), |part| part.whole.has_ground);
-        match cloud.is_empty() || there() {
+        match !cloud.has_points() || there() {
             true => Ok(mask),
             false => Err("ground (no point is ground)"),
         }

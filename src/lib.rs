@@ -15,6 +15,7 @@
     feature = "las",
     doc = "* [`las`] reads and writes LAS/LAZ files, [`tiles`] computes each tile of a survey as a part of the whole."
 )]
+//! * [`Engine::stream`] does the same in bounded memory, from batches of points to batches of columns.
 //!
 //! ```
 //! use lidar_features::{Backend, Engine, Feature, FeatureSet, Neighborhood, PointCloud};
@@ -52,6 +53,7 @@ mod passes;
 mod plan;
 mod report;
 mod scales;
+pub mod stream;
 pub mod synthetic;
 #[cfg(feature = "las")]
 pub mod tiles;

@@ -7,36 +7,13 @@ mod files;
 use std::path::{Path, PathBuf};
 
 use common::gpu::gpu_engine;
+use common::requests::{Request, assert_same_bits, radius, request, requests};
 use common::{cpu_engine, knn};
 use files::Random;
 use files::survey::{OFFSET, SCALE, Survey};
 use lidar_features::las::PointChoices;
 use lidar_features::tiles::Tiles;
-use lidar_features::{
-    Columns, Conventions, Engine, Error, FeatureSet, Ground, GroundMethod, Neighborhood, Options, Orientation,
-};
-
-#[track_caller]
-fn assert_same_bits(actual: &Columns, expected: &Columns, rows: &[usize], what: &str) {
-    assert_eq!(actual.len(), rows.len(), "{what}");
-    assert_eq!(actual.iter().count(), expected.iter().count(), "{what}");
-    for (a, e) in actual.iter().zip(expected) {
-        assert_eq!(a.name(), e.name(), "{what}");
-        let pairs = rows.iter().map(|&row| e.values[row]).zip(&a.values).enumerate();
-        let differing: Vec<_> = pairs.filter(|(_, (e, a))| a.to_bits() != e.to_bits()).collect();
-        if let Some((i, (expected, actual))) = differing.first() {
-            let (name, n) = (a.name(), differing.len());
-            panic!(
-                "{what}: {name} of point {i} is {actual}, of the whole {expected}; {n} of {} differ",
-                rows.len()
-            );
-        }
-    }
-    for (a, e) in actual.all_flags().zip(expected.all_flags()) {
-        let expected: Vec<u32> = rows.iter().map(|&row| e.1[row]).collect();
-        assert_eq!(a.1, expected, "flags, {what}");
-    }
-}
+use lidar_features::{Engine, Error, FeatureSet, Options};
 
 /// Tiles with names in random order; the survey in the order of these names, and where each tile begins in it.
 fn cut(
@@ -62,65 +39,6 @@ fn cut(
     (survey.pick(&order), files)
 }
 
-struct Request {
-    set: FeatureSet,
-    neighborhoods: Vec<Neighborhood>,
-    options: Options,
-}
-
-fn request(features: &str, neighborhoods: &[Neighborhood]) -> Request {
-    let set = match features.strip_prefix("preset ") {
-        Some(name) => FeatureSet::preset(name).unwrap(),
-        None => FeatureSet::parse(features).unwrap(),
-    };
-    Request { set, neighborhoods: neighborhoods.to_vec(), options: Options::default() }
-}
-
-impl Request {
-    fn with(mut self, options: Options) -> Self {
-        self.options = options;
-        self
-    }
-
-    fn whole(&self, engine: &Engine, survey: &Survey) -> Columns {
-        let cloud = survey.cloud();
-        match self.neighborhoods[..] {
-            [one] => engine.features_with(&cloud, &self.set, one, &self.options).unwrap().0,
-            ref several => engine.features_at_scales(&cloud, &self.set, several, &self.options).unwrap().0,
-        }
-    }
-}
-
-fn radius(r: f64) -> Neighborhood {
-    Neighborhood::radius(r).unwrap()
-}
-
-fn requests() -> Vec<Request> {
-    let ground = |method| Options::default().ground(Ground::default().method(method));
-    let five = std::num::NonZeroU32::new(5).unwrap();
-    let within = Neighborhood::knn_within(9, 0.6).unwrap();
-    let optimal = Neighborhood::optimal(8, 30, 2).unwrap();
-    vec![
-        request("preset full", &[knn(12)]),
-        request("planarity,verticality,neighbor_count", &[knn(5), radius(1.1), knn(17)]),
-        request("lof,reciprocity,normal_variation,reachability_density,knn_distance", &[knn(7)]),
-        request("lof,reciprocity,normal_variation", &[radius(0.8)]),
-        request("lof,neighbor_count,density_2d", &[within]),
-        request("planarity,optimal_k,normal_variation", &[optimal]),
-        request("height_above_ground,ground_distance", &[knn(4)])
-            .with(Options::default().ground(Ground::default().max_distance(1.5))),
-        request("height_above_ground,facade_score,relative_height", &[knn(6)])
-            .with(ground(GroundMethod::Idw { k: five })),
-        request("height_above_ground,bin_count,bin_z_std", &[knn(6)])
-            .with(ground(GroundMethod::Plane { k: five })),
-        request("normals,planarity,omnivariance", &[knn(10)]).with(
-            Options::default()
-                .orientation(Orientation::Viewpoint([651_010.0, 6_862_010.0, 50.0]))
-                .conventions(Conventions::named("jakteristics").unwrap()),
-        ),
-    ]
-}
-
 fn compare(engine: &Engine, survey: &Survey, requests: &[Request], ignoring: bool, seed: u64) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let (whole, files) = cut(survey, 3, seed, folder.path(), "las");
@@ -132,7 +50,7 @@ fn compare(engine: &Engine, survey: &Survey, requests: &[Request], ignoring: boo
     let tiles = Tiles::open(files.iter().map(|f| &f.0), choices).unwrap();
     let mut compared = 0;
     for request in requests {
-        let expected = request.whole(engine, &whole);
+        let expected = request.whole(engine, &whole.cloud());
         for (path, rows) in &files {
             let tile = tiles.read(path).unwrap();
             let (columns, report) =
@@ -207,7 +125,7 @@ fn same(files: &[(PathBuf, Survey)], request: &Request) {
         rows.push((start..whole.len()).collect::<Vec<_>>());
     }
     let engine = cpu_engine();
-    let expected = request.whole(&engine, &whole);
+    let expected = request.whole(&engine, &whole.cloud());
     let tiles = Tiles::open(files.iter().map(|f| &f.0), PointChoices::default()).unwrap();
     for ((path, _), rows) in files.iter().zip(rows) {
         let tile = tiles.read(path).unwrap();
@@ -217,9 +135,12 @@ fn same(files: &[(PathBuf, Survey)], request: &Request) {
     }
 }
 
-/// Writes tiles of these points, all of which are ground if `class` is 2.
-fn write(folder: &Path, tiles: &[(&str, Vec<([i32; 3], u8)>)]) -> Vec<(PathBuf, Survey)> {
-    let each = |(name, points): &(&str, Vec<([i32; 3], u8)>)| {
+/// Places and classes.
+type Points = Vec<([i32; 3], u8)>;
+
+/// Writes tiles of these points.
+fn write(folder: &Path, tiles: &[(&str, Points)]) -> Vec<(PathBuf, Survey)> {
+    let each = |(name, points): &(&str, Points)| {
         let mut survey = Survey::default();
         points.iter().for_each(|(p, class)| survey.push(*p, *class));
         (survey.write(&folder.join(name)), survey)

@@ -20,8 +20,8 @@ pub(crate) trait Loader {
     /// All points in the near box, but for ignored ones that no row was asked of, and all ground points in the other.
     fn load(&mut self, near: XyBox, ground: XyBox) -> Result<Loaded>;
 
-    /// No fewer points than [`load`](Self::load) would bring of the near box.
-    fn count(&self, near: XyBox) -> u64;
+    /// No fewer points than [`load`](Self::load) would bring.
+    fn count(&self, near: XyBox, ground: XyBox) -> u64;
 
     /// Whether a point is a core point of the part.
     fn is_core(&self, id: u64, point: [i32; 3]) -> bool;
@@ -44,7 +44,7 @@ pub(crate) struct PartJob<'a> {
 }
 
 /// A limit of points, and what it comes from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Most {
     pub(crate) points: u64,
     pub(crate) bytes_per_point: u64,
@@ -111,7 +111,8 @@ impl PartJob<'_> {
             near: near_margin,
             below,
         });
-        let mut open = self.proof(near, ground).unproved(&loaded, asked.collect())?;
+        let asked = asked.collect();
+        let mut open = report.time("proof", || self.proof(near, ground).unproved(&loaded, asked))?;
         drop(loaded);
         while !open.is_empty() {
             tracing::debug!(rows = open.len(), "rows that need a larger margin");
@@ -128,7 +129,7 @@ impl PartJob<'_> {
                 let to: Vec<u32> = rows.iter().map(|row| row.row).collect();
                 columns.replace(&to, &again, &from);
                 drop(again);
-                open.extend(self.proof(near, ground).unproved(&loaded, rows)?);
+                open.extend(report.time("proof", || self.proof(near, ground).unproved(&loaded, rows))?);
             }
         }
         report.points = ids.len();
@@ -152,7 +153,8 @@ impl PartJob<'_> {
         let Some(most) = self.most else { return Ok(groups) };
         let (mut open, mut out) = (groups, Vec::new());
         while let Some(mut rows) = open.pop() {
-            let count = loader.count(self.boxes(&rows).0);
+            let (near, ground) = self.boxes(&rows);
+            let count = loader.count(near, ground);
             if count <= most.points {
                 out.push(rows);
             } else if rows.len() > 1 {

@@ -66,6 +66,7 @@ impl XyBox {
         (0..2).all(|a| (self.low[a]..=self.high[a]).contains(&i64::from(point[a])))
     }
 
+    #[cfg_attr(not(feature = "las"), allow(dead_code))] // Tiles are files.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         (0..2).all(|a| self.low[a] <= other.low[a] && self.high[a] >= other.high[a])
     }

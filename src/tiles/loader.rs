@@ -163,7 +163,7 @@ impl Loader for TileLoader<'_> {
         Ok(out)
     }
 
-    fn count(&self, _: XyBox) -> u64 {
+    fn count(&self, _: XyBox, _: XyBox) -> u64 {
         // A tile and its margin are in memory at once.
         0
     }

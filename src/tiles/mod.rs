@@ -118,7 +118,7 @@ impl<'a> Tiles<'a> {
         Ok(Self { files, frame, choices, watch: None, surveyed: Mutex::new(None) })
     }
 
-    /// Has `watch` called while files are read, and between the steps of computing; a file of which only a margin is taken counts.
+    /// Has `watch` called after each batch that is read of a file, of those too of which only a margin is taken.
     #[must_use]
     pub fn watch(mut self, watch: Watch<'a>) -> Self {
         self.watch = Some(watch);

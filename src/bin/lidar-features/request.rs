@@ -145,6 +145,19 @@ fn viewpoint(text: &str) -> Result<Viewpoint, String> {
     }
 }
 
+/// A number of bytes: 512M, 2G, 1.5GiB. Letters are powers of 1024.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let plain = lower.strip_suffix("ib").or(lower.strip_suffix('b')).unwrap_or(&lower);
+    let suffixes = [("k", 10), ("m", 20), ("g", 30), ("t", 40)];
+    let found = suffixes.iter().find_map(|(letter, power)| Some((plain.strip_suffix(letter)?, *power)));
+    let (number, power) = found.unwrap_or((plain, 0));
+    match number.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok((number * f64::from(power).exp2()) as u64),
+        _ => Err("a number of bytes is needed, as 512M or 2G".to_owned()),
+    }
+}
+
 fn preset_names() -> clap::builder::PossibleValuesParser {
     FeatureSet::PRESETS.iter().copied().into()
 }
@@ -323,5 +336,17 @@ impl Device {
             builder = builder.adapter(text);
         }
         Ok(builder.build()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_have_suffixes() {
+        let of = |text| bytes(text).unwrap();
+        assert_eq!([of("4096"), of("2k"), of("512M"), of("1.5GiB")], [4096, 2048, 512 << 20, 3 << 29]);
+        assert!(["", "0", "-1G", "G", "2X", "inf"].iter().all(|text| bytes(text).is_err()));
     }
 }

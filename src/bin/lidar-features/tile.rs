@@ -69,5 +69,5 @@ pub fn compute(
     let watch = |done, all| progress.points("writing", done, all);
     let write = write.watch(&watch);
     let summary = interrupt::while_writing(|| write_with_columns(input, output, &columns, &write))?;
-    Ok(Done { run, summary, seconds: [read_seconds, start.elapsed().as_secs_f64()], unit_note })
+    Ok(Done { run, summary, seconds: [read_seconds, start.elapsed().as_secs_f64()], unit_note, parts: None })
 }

@@ -16,7 +16,8 @@ use lidar_features::stream::{
     Batches, ColumnSink, PointSource, StreamOptions, StreamReport, in_memory_bytes,
 };
 use lidar_features::{
-    CloudInfo, Columns, Engine, Error, Feature, FeatureSet, Input, Neighborhood, Options, PointBatch, Result,
+    CloudInfo, Columns, Engine, Error, Feature, FeatureSet, Ground, GroundMethod, Input, Neighborhood,
+    Options, PointBatch, Result,
 };
 
 impl Survey {
@@ -147,6 +148,17 @@ fn odd_clouds_stream() {
     assert_eq!(compare(&engine, &survey, &planar), 1);
     survey.ignored.fill(true);
     assert_eq!(compare(&engine, &survey, &planar), 1);
+    // Ground in one corner alone: what is far from it asks for more than its surroundings.
+    let mut corner = Survey::village(4000, 29);
+    let least = corner.points.iter().map(|p| p[0] + p[1]).min().unwrap();
+    for (class, p) in corner.classes.iter_mut().zip(&corner.points) {
+        *class = if p[0] + p[1] < least + 150 { 2 } else { 1 };
+    }
+    assert!((1..200).contains(&corner.classes.iter().filter(|c| **c == 2).count()));
+    let plane = GroundMethod::Plane { k: std::num::NonZeroU32::new(5).unwrap() };
+    let heights = request("height_above_ground,ground_distance", &[knn(4)])
+        .with(Options::default().ground(Ground::default().method(plane)));
+    assert!(compare(&engine, &corner, &heights) > 1);
     let mut birds = Survey::village(3000, 23);
     birds.push([900_000, -70_000, 90_000], 18);
     birds.push([-1_000_000, 9_000_000, -500], 2);

@@ -23,6 +23,11 @@ pub(crate) trait Loader {
     /// No fewer points than [`load`](Self::load) would bring.
     fn count(&self, near: XyBox, ground: XyBox) -> u64;
 
+    /// A distance in XY within which a core point has so many ground points for sure.
+    fn ground_within(&mut self, _point: [i32; 3], _k: u32) -> u64 {
+        u64::MAX
+    }
+
     /// Whether a point is a core point of the part.
     fn is_core(&self, id: u64, point: [i32; 3]) -> bool;
 }
@@ -116,6 +121,10 @@ impl PartJob<'_> {
         drop(loaded);
         while !open.is_empty() {
             tracing::debug!(rows = open.len(), "rows that need a larger margin");
+            if let Some(below) = &self.needs.below {
+                // Twice the margin may be far more than enough.
+                open.iter_mut().for_each(|r| r.below = r.below.min(loader.ground_within(r.point, below.k())));
+            }
             let groups = self.fitting(loader, grouped(std::mem::take(&mut open)))?;
             let all: Vec<_> = groups.iter().map(|rows| self.boxes(rows)).collect();
             loader.prepare(&all)?;

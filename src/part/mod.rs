@@ -75,6 +75,13 @@ impl XyBox {
         (0..2).all(|a| self.low[a] <= other.high[a] && self.high[a] >= other.low[a])
     }
 
+    /// How far apart a point of this box and one of another may be, rounded up.
+    pub(crate) fn farthest(&self, other: &Self) -> u64 {
+        let apart = |a: usize| (self.high[a] - other.low[a]).max(other.high[a] - self.low[a]).unsigned_abs();
+        let square = u128::from(apart(0)).pow(2) + u128::from(apart(1)).pow(2);
+        square.isqrt() as u64 + 1
+    }
+
     pub(crate) fn edge(&self, axis: usize) -> f64 {
         (self.high[axis] - self.low[axis] + 1) as f64
     }
@@ -131,6 +138,7 @@ mod tests {
         assert_eq!(part.room([50, 40, 7], &whole), 0);
         assert_eq!(whole.room([3, 4, 5], &whole), u64::MAX);
         assert!(part.grown(50).covers(&whole) && !part.covers(&whole) && part.touches(&whole));
+        assert_eq!((part.farthest(&part), whole.farthest(&XyBox::of_point([200, 0, 0]))), (69, 224));
         assert!(XyBox::NONE.is_empty() && !XyBox::NONE.and(part).is_empty());
         assert_eq!(XyBox::NONE.grown(u64::MAX).grown(u64::MAX).room([0; 3], &whole), u64::MAX);
     }

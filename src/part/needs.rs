@@ -15,8 +15,8 @@ use super::XyBox;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Near {
     pub(crate) k: u32,
-    /// Multiple of that distance that is looked at; see [`Reach`].
-    pub(crate) times: u64,
+    /// How many neighbourhoods deep is looked.
+    pub(crate) order: u32,
     /// A margin, in quanta, that is enough whatever the distance.
     pub(crate) within: Option<u64>,
 }
@@ -53,26 +53,26 @@ pub(crate) struct Needs {
     pub(crate) below: Option<Below>,
 }
 
-/// How far second-order features look, as a multiple of the distance d to the k-th neighbour or of a radius.
-///
-/// The distance to the k-th neighbour changes no faster than the place: d(j) ≤ d(i) + |ij|. A member j of i's neighbourhood
-/// has |ij| ≤ d, so its own reaches to d(j) ≤ 2 d, which is within 3 d of i. Reachability densities of the members need the
-/// reach of their members l: |il| ≤ |ij| + d(j) ≤ 3 d, d(l) ≤ 4 d, together 7 d. Each step of a radius adds one radius.
-struct Reach {
-    of_distance: u64,
-    of_radius: u64,
+/// How many neighbourhoods deep features look: 1 of their own members, 2 of the neighbourhoods of these (`normal_variation`), 3
+/// of those of the members' members (`lof`).
+fn order(set: &FeatureSet) -> u32 {
+    let members = set.members();
+    if members.has(Members::LRD) {
+        3
+    } else if members.second_order() {
+        2
+    } else {
+        1
+    }
 }
 
-impl Reach {
-    fn of(set: &FeatureSet) -> Self {
-        let members = set.members();
-        if members.has(Members::LRD) {
-            Self { of_distance: 7, of_radius: 3 }
-        } else if members.second_order() {
-            Self { of_distance: 3, of_radius: 2 }
-        } else {
-            Self { of_distance: 1, of_radius: 1 }
-        }
+impl Near {
+    /// The multiple of the distance d to the k-th neighbour within which all that is looked at lies, whatever the points.
+    ///
+    /// That distance changes no faster than the place: d(j) ≤ d(i) + |ij|. If all that is looked at so far lies within t d(i),
+    /// neighbourhoods of those points reach (t + 1) d(i) beyond, to (2 t + 1) d(i): 1, 3, 7.
+    pub(crate) fn times(&self) -> u64 {
+        (1 << self.order) - 1
     }
 }
 
@@ -92,8 +92,9 @@ impl Needs {
     /// Those of `set`, with all that is computed for it, in neighbourhoods whose `k` counts the query.
     fn new(set: &FeatureSet, neighborhoods: &[Neighborhood], choices: &Choices, frame: &Frame) -> Self {
         let wanted = extras::needed(set);
-        let reach = Reach::of(set);
-        let margin = |radius: f64| extras::quanta_within(radius, frame) * reach.of_radius;
+        let order = order(set);
+        // Each neighbourhood reaches one radius further.
+        let margin = |radius: f64| extras::quanta_within(radius, frame) * u64::from(order);
         let mut needs = Self {
             near: Vec::new(),
             fixed: extras::reach(&wanted, choices, frame),
@@ -107,7 +108,7 @@ impl Needs {
             && !set.needs_neighbors()
             && !wanted.contains(&Extra::Density2d);
         for neighborhood in neighborhoods.iter().filter(|_| !unused) {
-            let near = |k: u32, within| Near { k, times: reach.of_distance, within };
+            let near = |k: u32, within| Near { k, order, within };
             match *neighborhood {
                 Neighborhood::Knn { k } => needs.near.push(near(k.get(), None)),
                 Neighborhood::Optimal { most, .. } => needs.near.push(near(most.get(), None)),
@@ -118,12 +119,12 @@ impl Needs {
             }
         }
         if set.iter().any(Feature::is_of_optimal) && !neighborhoods.iter().all(is_optimal) {
-            needs.near.push(Near { k: passes::USUAL_RANGE[1], times: 1, within: None });
+            needs.near.push(Near { k: passes::USUAL_RANGE[1], order: 1, within: None });
         }
         let all = std::mem::take(&mut needs.near);
         for near in &all {
             let covers = |other: &Near| {
-                other != near && other.within.is_none() && other.k >= near.k && other.times >= near.times
+                other != near && other.within.is_none() && other.k >= near.k && other.order >= near.order
             };
             if !all.iter().any(covers) && !needs.near.contains(near) {
                 needs.near.push(*near);
@@ -146,7 +147,7 @@ impl Needs {
     /// A first margin for points that lie `density` to a square quantum: enough for most on a surface. None is proved by it.
     pub(crate) fn first_margin(&self, density: f64) -> u64 {
         let radius = |near: &Near| {
-            let usual = near.times as f64 * spread(near.k, density, 2.0);
+            let usual = f64::from(near.order) * spread(near.k, density, 2.0);
             near.within.map_or(usual, |within| usual.min(within as f64))
         };
         let near = self.near.iter().map(radius).fold(0.0, f64::max);
@@ -192,19 +193,20 @@ mod tests {
     fn each_feature_says_how_far_it_looks() {
         let knn = |k| Neighborhood::knn(k).unwrap();
         let radius = |r| Neighborhood::radius(r).unwrap();
-        let near = |k, times, within| Near { k, times, within };
+        let near = |k, order, within| Near { k, order, within };
         let plain = Ground::default();
         let of = |features, neighborhoods: &[Neighborhood]| needs(features, neighborhoods, plain);
         assert_eq!(of("planarity", &[knn(20), knn(50), knn(10)]).near, [near(50, 1, None)]);
-        assert_eq!(of("normal_variation", &[knn(20)]).near, [near(20, 3, None)]);
-        assert_eq!(of("lof", &[knn(20)]).near, [near(20, 7, None)]);
-        assert_eq!(of("lof,optimal_k", &[knn(20)]).near, [near(20, 7, None), near(100, 1, None)]);
+        assert_eq!(of("normal_variation", &[knn(20)]).near, [near(20, 2, None)]);
+        assert_eq!(of("lof", &[knn(20)]).near, [near(20, 3, None)]);
+        assert_eq!(of("lof,optimal_k", &[knn(20)]).near, [near(20, 3, None), near(100, 1, None)]);
         let within = Neighborhood::knn_within(8, 1.5).unwrap();
-        assert_eq!(of("reciprocity", &[within]).near, [near(8, 3, Some(300))]);
+        assert_eq!(of("reciprocity", &[within]).near, [near(8, 2, Some(300))]);
         let optimal = Neighborhood::optimal(10, 60, 1).unwrap();
         assert_eq!(of("planarity", &[optimal]).near, [near(60, 1, None)]);
         let by_radius = of("planarity,count_radius", &[radius(1.0), radius(2.5)]);
         assert_eq!((by_radius.near.len(), by_radius.fixed), (0, 250));
+        assert_eq!([1, 2, 3].map(|order| near(9, order, None).times()), [1, 3, 7]);
         assert_eq!(of("lof", &[radius(2.5)]).fixed, 750);
         assert_eq!(of("echo_ratio", &[knn(9)]).fixed, 200);
         assert_eq!(of("overhang_indicator", &[knn(9)]).fixed, 50);

@@ -3,13 +3,13 @@
 use rayon::prelude::*;
 
 use super::groups::Asked;
-use super::needs::Needs;
+use super::needs::{Near, Needs};
 use super::{Loaded, XyBox};
 use crate::backend::cpu::{Center, CpuIndex};
-use crate::cloud::Lattice;
+use crate::cloud::{Lattice, dist_sq};
 use crate::error::Result;
 use crate::frame::Frame;
-use crate::neighborhood::Neighborhood;
+use crate::neighborhood::{Neighborhood, Rule};
 
 /// Entries of neighbour lists that stand in memory at a time.
 const ENTRIES: usize = 1 << 21;
@@ -52,15 +52,13 @@ impl Proof<'_> {
         for need in &self.needs.near {
             let open = |room: u64| room != u64::MAX && need.within.is_none_or(|within| within > room);
             let places = (0..).zip(&*rows).map(|(at, row)| Place { at, point: row.point, room: room(row) });
-            let places = places.filter(|place| open(place.room));
-            let places = places.map(|place| Place { room: place.room / need.times, ..place }).collect();
-            for (at, [_, last]) in distances(&lattice, places, need.k, 3)? {
-                let row = &mut rows[at as usize];
-                let needed = last.map(|last| multiple(last, need.times));
+            let places = places.filter(|place| open(place.room)).collect();
+            for found in distances(&lattice, places, need, 3)? {
+                let row = &mut rows[found.at as usize];
                 // Without k members in the box, the radius alone bounds them.
-                let needed = needed.map(|n| need.within.map_or(n, |w| n.min(w))).or(need.within);
+                let needed = found.needed.map(|n| need.within.map_or(n, |w| n.min(w))).or(need.within);
                 let room = room(row);
-                raise(&mut row.near, &mut short[at as usize], needed, room);
+                raise(&mut row.near, &mut short[found.at as usize], needed, room);
             }
         }
         Ok(())
@@ -75,29 +73,30 @@ impl Proof<'_> {
         let places = places.map(|(at, row)| Place { at, point: flat(row.point), room: room(row) }).collect();
         let points: Vec<[i32; 3]> = loaded.ground.iter().map(|p| flat(*p)).collect();
         let lattice = Lattice::new(points.into(), self.frame)?;
-        for (at, [first, last]) in distances(&lattice, places, below.k(), 2)? {
-            let row = &mut rows[at as usize];
-            let distance = |d: Option<u64>| d.map(|d| multiple(d, 1));
+        let need = Near { k: below.k(), order: 1, within: None };
+        for found in distances(&lattice, places, &need, 2)? {
+            let row = &mut rows[found.at as usize];
             let heights = match below.heights {
                 None => Some(0),
-                Some((_, None)) => distance(last),
-                Some((_, Some(limit))) => Some(distance(last).map_or(limit, |last| last.min(limit))),
+                Some((_, None)) => found.needed,
+                Some((_, Some(limit))) => Some(found.needed.map_or(limit, |last| last.min(limit))),
             };
-            let nearest = if below.nearest { distance(first) } else { Some(0) };
+            let nearest = if below.nearest { found.nearest } else { Some(0) };
             let needed = heights.zip(nearest).map(|(a, b)| a.max(b));
             let room = room(row);
-            raise(&mut row.below, &mut short[at as usize], needed, room);
+            raise(&mut row.below, &mut short[found.at as usize], needed, room);
         }
         Ok(())
     }
 }
 
-/// Marks a row whose room is less than it needs, and raises its margin: to that, or to twice the room where the box does not
-/// show how much it is.
+/// Marks a row whose room is less than it needs, and raises its margin: to that, and by an eighth at least, since more may come to
+/// light in a larger box; or to twice the room where the box does not show how much it is.
 fn raise(margin: &mut u64, short: &mut bool, needed: Option<u64>, room: u64) {
     if needed.is_none_or(|needed| needed > room) && room != u64::MAX {
         *short = true;
-        *margin = (*margin).max(needed.unwrap_or(room.max(*margin).saturating_mul(2).max(2)));
+        let shown = needed.map(|needed| needed.max(room + room / 8));
+        *margin = (*margin).max(shown.unwrap_or(room.max(*margin).saturating_mul(2).max(2)));
     }
 }
 
@@ -117,43 +116,122 @@ struct Place {
 /// Places for which a tree is built without looking for an easier proof.
 const FEW: usize = 1000;
 
-/// Squared distances from places to the nearest and the `k`-th point, where there are so many, for those whose `k` nearest
-/// are not sure to be within their room.
+/// How far from a place the points lie that its row depends on, in quanta; `None` where there are too few points.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Found {
+    at: u32,
+    nearest: Option<u64>,
+    needed: Option<u64>,
+}
+
+/// What those places need that are not sure to have it within their room.
 ///
 /// Most places of a part are far from its faces. A cell that is no wider than their room and holds `k` points shows that
 /// these are near enough; the others take a search.
 fn distances(
     lattice: &Lattice<'_>,
     mut places: Vec<Place>,
-    k: u32,
+    need: &Near,
     dimensions: u64,
-) -> Result<Vec<(u32, [Option<u64>; 2])>> {
+) -> Result<Vec<Found>> {
     if lattice.len() == 0 {
-        return Ok(places.iter().map(|place| (place.at, [None; 2])).collect());
+        return Ok(places.iter().map(|place| Found { at: place.at, nearest: None, needed: None }).collect());
     }
     if places.len() > FEW {
-        let mut rooms: Vec<u64> = places.iter().map(|place| place.room).collect();
+        let room = |place: &Place| place.room / need.times();
+        let mut rooms: Vec<u64> = places.iter().map(room).collect();
         let (_, reach, _) = rooms.select_nth_unstable(places.len() / 10);
         let crowd = Crowd::new(lattice, *reach, dimensions);
-        let open = |place: &Place| place.room < crowd.reach || crowd.count(place.point) < k as usize;
+        let open = |place: &Place| room(place) < crowd.reach || crowd.count(place.point) < need.k as usize;
         places = places.into_par_iter().with_min_len(1 << 12).filter(open).collect();
     }
     if places.is_empty() {
         return Ok(Vec::new());
     }
     let index = CpuIndex::new(lattice)?;
-    let neighborhood = Neighborhood::knn(k)?;
-    let rule = neighborhood.rule(lattice.len(), &lattice.frame);
+    let search =
+        Search { lattice, index, need, rule: Neighborhood::knn(need.k)?.rule(lattice.len(), &lattice.frame) };
     let mut out = Vec::with_capacity(places.len());
-    for batch in places.chunks((ENTRIES / rule.k.max(1)).max(1)) {
-        let centers: Vec<Center> = batch.iter().map(|place| Center::Foreign(place.point)).collect();
-        let lists = index.lists_of(&centers, rule);
-        out.extend(batch.iter().zip(lists).map(|(place, list)| {
-            let last = list.last().filter(|_| list.len() >= k as usize);
-            (place.at, [list.first(), last].map(|member| member.map(|m| m.0)))
-        }));
+    let mut deep = Vec::new();
+    for batch in places.chunks(search.batch(1)) {
+        for (place, list) in batch.iter().zip(search.lists(batch.iter().map(|place| place.point))) {
+            let last = list.last().filter(|_| list.len() >= need.k as usize);
+            let at_most = last.map(|last| multiple(last.0, need.times()));
+            out.push(Found { at: place.at, nearest: list.first().map(|m| m.0.isqrt()), needed: at_most });
+            if need.order > 1 && at_most.is_some_and(|most| most > place.room) {
+                deep.push((out.len() - 1, place.point));
+            }
+        }
     }
+    search.deepen(deep, &mut out);
     Ok(out)
+}
+
+/// Looks for neighbours in what is loaded.
+struct Search<'a> {
+    lattice: &'a Lattice<'a>,
+    index: CpuIndex<'a>,
+    need: &'a Near,
+    rule: Rule,
+}
+
+impl Search<'_> {
+    /// Places whose members to this depth stand in memory together.
+    fn batch(&self, depth: u32) -> usize {
+        (ENTRIES / self.rule.k.max(1).saturating_pow(depth)).max(1)
+    }
+
+    fn lists(&self, places: impl Iterator<Item = [i32; 3]>) -> Vec<Vec<(u64, u32)>> {
+        self.index.lists_of(&places.map(Center::Foreign).collect::<Vec<_>>(), self.rule)
+    }
+
+    fn lists_of(&self, points: &[u32]) -> Vec<Vec<(u64, u32)>> {
+        self.lists(points.iter().map(|&i| self.lattice.points[i as usize]))
+    }
+
+    /// Replaces what rows need at most by what their members' own neighbourhoods show: of a lonely point whose neighbours lie close
+    /// together, far less.
+    fn deepen(&self, mut rows: Vec<(usize, [i32; 3])>, out: &mut [Found]) {
+        // Near rows share members.
+        let widths = rows.iter().filter_map(|row| out[row.0].needed);
+        let edge = (widths.min().unwrap_or(1).min(1 << 30) as i32).max(1);
+        rows.sort_unstable_by_key(|(at, p)| (p[0].div_euclid(edge), p[1].div_euclid(edge), *at));
+        for batch in rows.chunks(self.batch(2).max(1 << 8)) {
+            let own = self.lists(batch.iter().map(|row| row.1));
+            let members = members_of(&own);
+            let lists = self.lists_of(&members);
+            let reach = |list: &Vec<(u64, u32)>| list.last().map_or(0, |last| up(last.0));
+            let next = if self.need.order > 2 { members_of(&lists) } else { Vec::new() };
+            let mut reaches = Vec::with_capacity(next.len());
+            next.chunks(self.batch(1)).for_each(|part| reaches.extend(self.lists_of(part).iter().map(reach)));
+            for (&(at, place), own) in batch.iter().zip(&own) {
+                let distance = |i: u32| up(dist_sq(place, self.lattice.points[i as usize]));
+                let mut needed = 0;
+                for &(_, member) in own {
+                    let list = &lists[members.partition_point(|m| *m < member)];
+                    needed = needed.max(distance(member) + reach(list));
+                    for &(_, farther) in list.iter().filter(|_| self.need.order > 2) {
+                        let at = next.partition_point(|m| *m < farther);
+                        needed = needed.max(distance(farther) + reaches[at]);
+                    }
+                }
+                out[at].needed = out[at].needed.map(|most| most.min(needed));
+            }
+        }
+    }
+}
+
+/// A distance from its square, rounded up.
+fn up(dist_sq: u64) -> u64 {
+    dist_sq.isqrt() + u64::from(dist_sq.isqrt().pow(2) < dist_sq)
+}
+
+/// The points that lists name, each once.
+fn members_of(lists: &[Vec<(u64, u32)>]) -> Vec<u32> {
+    let mut members: Vec<u32> = lists.iter().flatten().map(|member| member.1).collect();
+    members.par_sort_unstable();
+    members.dedup();
+    members
 }
 
 /// How many points each cell of a cubic grid holds.
@@ -209,22 +287,39 @@ mod tests {
             .zip(&points)
             .map(|(at, p)| Place { at, point: *p, room: (p[0].min(p[1]) as u64).min(200) })
             .collect();
-        let found = distances(&lattice, places.clone(), 4, 3).unwrap();
+        let need = Near { k: 4, order: 1, within: None };
+        let found = distances(&lattice, places.clone(), &need, 3).unwrap();
         assert!(found.len() < places.len() / 2, "{} were searched", found.len());
-        let all = distances(&lattice, places[..FEW].to_vec(), 4, 3).unwrap();
+        let all = distances(&lattice, places[..FEW].to_vec(), &need, 3).unwrap();
         assert_eq!(all.len(), FEW);
         // Whoever was not searched has its fourth neighbour within its room.
         let index = CpuIndex::new(&lattice).unwrap();
         let rule = Neighborhood::knn(4).unwrap().rule(lattice.len(), &frame);
-        let searched: std::collections::HashMap<u32, [Option<u64>; 2]> = found.into_iter().collect();
+        let searched: std::collections::HashMap<u32, Found> = found.into_iter().map(|f| (f.at, f)).collect();
         for place in &places {
             let last = index.lists_of(&[Center::Foreign(place.point)], rule)[0].last().unwrap().0;
             match searched.get(&place.at) {
-                Some(found) => assert_eq!(*found, [Some(0), Some(last)]),
+                Some(found) => assert_eq!((found.nearest, found.needed), (Some(0), Some(last.isqrt()))),
                 None => assert!(last.isqrt() <= place.room, "{place:?}"),
             }
         }
         assert!(searched.contains_key(&places.iter().find(|p| p.point[..2] == [500, 500]).unwrap().at));
+    }
+
+    #[test]
+    fn neighbours_neighbourhoods_are_looked_at_where_they_decide() {
+        let frame = Frame::new([0.0; 3], 0.01).unwrap();
+        let mut points: Vec<[i32; 3]> = (0..400).map(|i| [i % 20 * 10, i / 20 * 10, 0]).collect();
+        points.push([100, 100, 9000]);
+        let lattice = Lattice::new(points.into(), frame).unwrap();
+        let needed = |order, room| {
+            let places = vec![Place { at: 7, point: [100, 100, 9000], room }];
+            let need = Near { k: 5, order, within: None };
+            distances(&lattice, places, &need, 3).unwrap()[0].needed.unwrap()
+        };
+        // Itself, and the four points below; those reach ten quanta, and their members ten more.
+        assert_eq!([needed(1, 0), needed(2, 1 << 20), needed(3, 1 << 20)], [9000, 27_000, 63_000]);
+        assert_eq!([needed(2, 100), needed(3, 100)], [9001 + 10, 9001 + 10]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A cloud's points in a temporary file, leaf by leaf of the tree.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::records::Layout;
@@ -35,13 +36,24 @@ pub(super) struct Store {
     points: u64,
     /// The box whose points are core points.
     core: XyBox,
+    /// How far points of a leaf are from so many ground points at most.
+    ground_within: HashMap<(usize, u32), u64>,
 }
 
 impl Store {
     pub(super) fn new(tree: Tree, layout: Layout, folder: &Path, piece: usize) -> Result<Self> {
         let leaves = tree.leaves.iter().map(|_| Leaf::default()).collect();
         let file = TempFile::create(folder)?;
-        Ok(Self { tree, layout, file, leaves, piece, points: 0, core: XyBox::NONE })
+        Ok(Self {
+            tree,
+            layout,
+            file,
+            leaves,
+            piece,
+            points: 0,
+            core: XyBox::NONE,
+            ground_within: HashMap::new(),
+        })
     }
 
     pub(super) fn tree(&self) -> &Tree {
@@ -154,6 +166,23 @@ impl Loader for Store {
 
     fn count(&self, near: XyBox, ground: XyBox) -> u64 {
         self.counted(&near, |leaf| leaf.points) + self.counted(&ground, |leaf| leaf.ground)
+    }
+
+    fn ground_within(&mut self, point: [i32; 3], k: u32) -> u64 {
+        let Some(own) = self.tree.leaf(point) else { return u64::MAX };
+        let (leaves, bounds) = (&self.leaves, &self.tree.leaves);
+        *self.ground_within.entry((own, k)).or_insert_with(|| {
+            let distance = |leaf: usize| bounds[own].1.farthest(&bounds[leaf].1);
+            let with_ground = (0..leaves.len()).filter(|&leaf| leaves[leaf].ground > 0);
+            let mut near: Vec<_> = with_ground.map(|leaf| (distance(leaf), leaves[leaf].ground)).collect();
+            near.sort_unstable();
+            let mut points = 0;
+            let enough = near.into_iter().find(|(_, ground)| {
+                points += ground;
+                points >= u64::from(k)
+            });
+            enough.map_or(u64::MAX, |(distance, _)| distance)
+        })
     }
 
     fn is_core(&self, _: u64, point: [i32; 3]) -> bool {

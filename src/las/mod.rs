@@ -21,6 +21,7 @@ mod output;
 mod points;
 mod read;
 mod scale;
+mod stream;
 mod wkt;
 mod write;
 
@@ -28,9 +29,10 @@ mod write;
 #[doc(hidden)]
 pub use extra_bytes::exercise as exercise_extra_bytes;
 pub(crate) use output::same_file;
+pub use points::PointChoices;
 pub(crate) use points::{FileHead, Placing, PointReader, common_lattice};
-pub use points::{LasSink, LasSource, PointChoices};
 pub use read::{LasCloud, ReadOptions, read, read_with};
+pub use stream::{LasSink, LasSource};
 pub use write::{FLAGS, WriteOptions, WriteSummary, check_output, write_with_columns};
 
 use std::ops::ControlFlow;

@@ -41,7 +41,7 @@ use crate::error::{Error, Result};
 use crate::features::{Feature, FeatureSet};
 use crate::neighborhood::Neighborhood;
 use crate::options::Options;
-use crate::part::{Needs, Part, PartJob, PartOf, Whole, XyBox};
+use crate::part::{Loader, Needs, Part, PartJob, PartOf, Whole, XyBox};
 use crate::report::Report;
 
 /// Bytes of host memory that computing this for so many points in memory would take, about: by which to choose between
@@ -410,7 +410,6 @@ impl Parts<'_> {
     }
 
     fn fits(&self, store: &Store, core: &XyBox, points: u64, bounds: XyBox) -> bool {
-        use crate::part::Loader;
         let (near, ground) = self.boxes(store, core, points, bounds);
         store.count(near, ground) <= self.budget.most.points
     }
@@ -423,7 +422,6 @@ impl Parts<'_> {
         points: u64,
         bounds: XyBox,
     ) -> Result<()> {
-        use crate::part::Loader;
         let boxes = self.boxes(store, core, points, bounds);
         let count = store.count(boxes.0, boxes.1);
         if count > self.budget.most.points {

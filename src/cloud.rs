@@ -7,7 +7,8 @@ use rayon::prelude::*;
 use crate::color::ColorDepth;
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame, Precision};
-use crate::unit::{Unit, UnitSource, Units};
+use crate::part::PartOf;
+use crate::unit::{Unit, Units};
 
 /// Most points of one cloud: the largest 32-bit index is kept to mean "no neighbour".
 pub const MAX_POINTS: usize = u32::MAX as usize - 1;
@@ -37,6 +38,7 @@ pub struct PointCloud<'a> {
     pub(crate) classification: Option<&'a [u8]>,
     pub(crate) ground: Option<&'a [bool]>,
     pub(crate) units: Units,
+    pub(crate) part: Option<PartOf<'a>>,
 }
 
 impl<'a> PointCloud<'a> {
@@ -53,6 +55,7 @@ impl<'a> PointCloud<'a> {
             classification: None,
             ground: None,
             units: Units::default(),
+            part: None,
         }
     }
 
@@ -154,7 +157,7 @@ impl<'a> PointCloud<'a> {
     /// unit, and thresholds that are stated in metres are turned into it.
     #[must_use]
     pub fn with_unit(mut self, unit: Unit) -> Self {
-        self.units = Units { horizontal: unit, vertical: unit, source: UnitSource::Caller };
+        self.units = Units::given(unit);
         self
     }
 
@@ -169,6 +172,12 @@ impl<'a> PointCloud<'a> {
         self
     }
 
+    /// Says that these are points of a part, whose lattice is the cloud's.
+    pub(crate) fn part_of(mut self, part: PartOf<'a>) -> Self {
+        self.part = Some(part);
+        self
+    }
+
     /// Number of points.
     pub fn len(&self) -> usize {
         match self.coordinates {
@@ -178,6 +187,11 @@ impl<'a> PointCloud<'a> {
             Coordinates::F32Columns([x, ..]) => x.len(),
             Coordinates::Lattice(p, _) => p.len(),
         }
+    }
+
+    /// Whether the cloud, or the whole that it is a part of, has a point.
+    pub(crate) fn has_points(&self) -> bool {
+        self.part.map_or(!self.is_empty(), |part| part.whole.points > 0)
     }
 
     /// Whether there is no point.

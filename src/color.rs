@@ -69,7 +69,7 @@ impl Values {
         }
     }
 
-    fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
             largest: self.largest.max(other.largest),
             times_256: self.times_256 && other.times_256,

@@ -6,6 +6,7 @@ use crate::conventions::Conventions;
 use crate::features::{Feature, FeatureSet, Flags};
 use crate::neighborhood::Neighborhood;
 use crate::options::Fill;
+use crate::stream::ColumnShape;
 
 /// One feature's values.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,6 +136,71 @@ impl Columns {
             }
         }
         self
+    }
+
+    /// The rows at these indices, in their order.
+    pub(crate) fn gather(&self, at: &[u32]) -> Self {
+        fn pick<T: Copy + Send + Sync>(values: &[T], at: &[u32]) -> Vec<T> {
+            at.par_iter().with_min_len(1 << 14).map(|&i| values[i as usize]).collect()
+        }
+        let column = |c: &Column| Column { values: pick(&c.values, at), ..*c };
+        Self {
+            columns: self.columns.iter().map(column).collect(),
+            flags: pick(&self.flags, at),
+            first: self.first,
+            more_flags: self.more_flags.iter().map(|(n, flags)| (*n, pick(flags, at))).collect(),
+        }
+    }
+
+    /// Takes rows `from` of other columns of the same request as its rows `to`.
+    pub(crate) fn replace(&mut self, to: &[u32], rows: &Self, from: &[u32]) {
+        fn put<T: Copy>(own: &mut [T], to: &[u32], values: &[T], from: &[u32]) {
+            to.iter().zip(from).for_each(|(&to, &from)| own[to as usize] = values[from as usize]);
+        }
+        for (own, other) in self.columns.iter_mut().zip(&rows.columns) {
+            put(&mut own.values, to, &other.values, from);
+        }
+        put(&mut self.flags, to, &rows.flags, from);
+        for (own, other) in self.more_flags.iter_mut().zip(&rows.more_flags) {
+            put(&mut own.1, to, &other.1, from);
+        }
+    }
+
+    /// What columns these are, before any value is looked at.
+    pub(crate) fn shapes(&self) -> Vec<ColumnShape> {
+        self.columns.iter().map(|c| ColumnShape::new(c.feature, c.neighborhood)).collect()
+    }
+
+    /// As many rows of the same columns, all zero.
+    pub(crate) fn with_rows(&self, rows: usize) -> Self {
+        let column = |c: &Column| Column { values: vec![0.0; rows], ..*c };
+        Self {
+            columns: self.columns.iter().map(column).collect(),
+            flags: vec![0; rows],
+            first: self.first,
+            more_flags: self.more_flags.iter().map(|(n, _)| (*n, vec![0; rows])).collect(),
+        }
+    }
+
+    /// Bytes of a row, as [`put_row`](Self::put_row) writes it.
+    pub(crate) fn row_bytes(&self) -> usize {
+        4 * (self.columns.len() + 1 + self.more_flags.len())
+    }
+
+    /// Appends a row's values and flags.
+    pub(crate) fn put_row(&self, i: usize, out: &mut Vec<u8>) {
+        self.columns.iter().for_each(|c| out.extend(c.values[i].to_le_bytes()));
+        let more = self.more_flags.iter().map(|(_, flags)| flags);
+        std::iter::once(&self.flags).chain(more).for_each(|flags| out.extend(flags[i].to_le_bytes()));
+    }
+
+    /// Sets a row to what [`put_row`](Self::put_row) wrote.
+    pub(crate) fn set_row(&mut self, i: usize, bytes: &[u8]) {
+        let mut words = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let values = self.columns.iter_mut().map(|c| &mut c.values[i]);
+        values.zip(&mut words).for_each(|(value, word)| *value = f32::from_bits(word));
+        let more = self.more_flags.iter_mut().map(|(_, flags)| &mut flags[i]);
+        std::iter::once(&mut self.flags[i]).chain(more).zip(words).for_each(|(flags, word)| *flags = word);
     }
 
     /// Number of points.

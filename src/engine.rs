@@ -18,8 +18,10 @@ use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::{Options, Orientation};
+use crate::part::Whole;
 use crate::report::{PoolStats, Report};
 use crate::together::together;
+use crate::unit::Units;
 use crate::watch::{CancelToken, Progress, Watch};
 use crate::{orient, passes};
 
@@ -280,18 +282,9 @@ impl Engine {
         let conventions = &options.conventions;
         let counted: Vec<_> = neighborhoods.iter().map(|n| conventions.neighborhood(*n)).collect();
         let neighborhoods: &[Neighborhood] = &counted.iter().map(|n| n.0).collect::<Vec<_>>();
-        let computed = conventions.with_bases(set);
-        let computed = match options.orientation {
-            Orientation::Up => computed,
-            Orientation::Viewpoint(_) => orient::with_normals(&computed),
-        };
+        let computed = computed(set, options);
         let Inputs { attributes, ground, color } = inputs(clouds, set, options)?;
-        let units = clouds.cloud.units;
-        let choices = Choices {
-            ground: options.ground,
-            count_radius: options.count_radius.unwrap_or(units.horizontal.metres(COUNT_RADIUS)),
-            units,
-        };
+        let choices = choices(options, clouds.cloud.units);
         let wanted = extras::needed(set);
         let report = Report {
             features: set.iter().collect(),
@@ -343,6 +336,39 @@ impl Engine {
         // What was computed for orientation and conventions alone stands behind what was asked for.
         raw.iter_mut().for_each(|raw| raw.values.truncate(set.len()));
         Ok((raw, report))
+    }
+
+    /// Columns as [`features_with`](Self::features_with) gives them for one neighbourhood and
+    /// [`features_at_scales`](Self::features_at_scales) for several.
+    pub(crate) fn columns(
+        &self,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhoods: &[Neighborhood],
+        options: &Options,
+    ) -> Result<(Columns, Report)> {
+        match *neighborhoods {
+            [one] => self.features_with(cloud, set, one, options),
+            _ => self.features_at_scales(cloud, set, neighborhoods, options),
+        }
+    }
+
+    /// Does work of several calls on one device: a GPU's columns and the CPU's differ in their last bits. Where the GPU
+    /// fails and need not be the one, all of it is done again on the CPU.
+    pub(crate) fn on_one_device<T>(&self, mut work: impl FnMut(&Self) -> Result<T>) -> Result<T> {
+        let backend = if self.gpu.is_some() { Backend::Gpu } else { Backend::Cpu };
+        match work(&Self { backend, ..self.clone() }) {
+            Err(error) if self.backend == Backend::Auto && self.gpu.is_some() && error.is_of_gpu() => {
+                tracing::warn!(%error, "the GPU failed, computing on the CPU");
+                work(&Self {
+                    backend: Backend::Cpu,
+                    gpu: None,
+                    fallback: Some(error.to_string()),
+                    ..self.clone()
+                })
+            }
+            done => done,
+        }
     }
 
     /// Finds the neighbours of every point of `cloud`.
@@ -451,6 +477,7 @@ impl Engine {
             queries: asked.as_ref(),
             attributes,
             ground: ground.as_deref(),
+            part: cloud.part,
             neighborhood,
             watch: &self.watch,
         };
@@ -578,6 +605,21 @@ fn of_queries(
     Ok(vec![RawColumns { values, flags }])
 }
 
+/// `set` with all that is computed for it.
+pub(crate) fn computed(set: &FeatureSet, options: &Options) -> FeatureSet {
+    let computed = options.conventions.with_bases(set);
+    match options.orientation {
+        Orientation::Up => computed,
+        Orientation::Viewpoint(_) => orient::with_normals(&computed),
+    }
+}
+
+/// What a request says about extras.
+pub(crate) fn choices(options: &Options, units: Units) -> Choices {
+    let count_radius = options.count_radius.unwrap_or(units.horizontal.metres(COUNT_RADIUS));
+    Choices { ground: options.ground, count_radius, units }
+}
+
 /// Radius of counts in metres, unless the request says another: that of IGN's num_points_2m.
 const COUNT_RADIUS: f64 = 2.0;
 
@@ -638,15 +680,21 @@ fn lacking(cloud: &PointCloud<'_>, set: &FeatureSet) -> (Lacks, [Option<Values>;
         match values {
             None => lacks.push((input, none)),
             // A sensor that recorded nothing leaves zeros.
-            Some(Values { largest: 0, .. }) if !cloud.is_empty() => lacks.push((input, dark)),
+            Some(Values { largest: 0, .. }) if cloud.has_points() => lacks.push((input, dark)),
             Some(values) => return Some(values),
         }
         None
     };
-    let rgb = cloud.rgb.filter(|_| set.needs(Input::Rgb)).map(Values::of);
-    let nir = cloud.nir.filter(|_| set.needs(Input::Nir)).map(|nir| Values::of([nir]));
+    // A part's values are the whole cloud's.
+    let whole = cloud.part.map(|part| part.whole);
+    let of_whole = |values: fn(&Whole) -> Option<Values>| whole.and_then(values);
+    let rgb = cloud.rgb.filter(|_| set.needs(Input::Rgb));
+    let rgb = rgb.map(|channels| of_whole(|w| w.rgb).unwrap_or_else(|| Values::of(channels)));
+    let nir = cloud.nir.filter(|_| set.needs(Input::Nir));
+    let nir = nir.map(|channel| of_whole(|w| w.nir).unwrap_or_else(|| Values::of([channel])));
+    let intensity = cloud.intensity.filter(|_| set.needs(Input::Intensity));
     let intensity =
-        cloud.intensity.filter(|_| set.needs(Input::Intensity)).map(|channel| Values::of([channel]));
+        intensity.map(|channel| of_whole(|w| w.intensity).unwrap_or_else(|| Values::of([channel])));
     look(Input::Intensity, intensity, ["intensity", "intensity (all values are zero)"]);
     let values = [
         look(Input::Rgb, rgb, ["rgb", "rgb (all values are zero)"]),

@@ -191,9 +191,50 @@ pub enum Error {
         /// The dimension.
         name: String,
     },
+    /// Batches of one cloud have different columns.
+    #[error("batches of one cloud have different columns")]
+    BatchesDiffer,
+    /// Two tiles cannot stand on one lattice.
+    #[error("{} and {} have no lattice in common: {message}", .files[0], .files[1])]
+    TilesDiffer {
+        /// The files.
+        files: [String; 2],
+        /// Why.
+        message: String,
+    },
+    /// A source gave other points when it was read again.
+    #[error("the source's points changed between two readings, at point {point}")]
+    SourceChanged {
+        /// The first point that does not fit, or how many there were.
+        point: u64,
+    },
+    /// Points that have to be in memory together do not fit.
+    #[error("{points} points have to be in memory together, some {bytes} bytes; the budget is {budget}")]
+    BudgetTooSmall {
+        /// How many points.
+        points: u64,
+        /// Bytes that they take, about.
+        bytes: u64,
+        /// Bytes allowed.
+        budget: u64,
+    },
     /// The caller asked to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl Error {
+    /// Whether a GPU failed, and the CPU need not.
+    pub(crate) fn is_of_gpu(&self) -> bool {
+        matches!(
+            self,
+            Self::Gpu { .. }
+                | Self::GpuOutOfMemory { .. }
+                | Self::DeviceLost(_)
+                | Self::Timeout { .. }
+                | Self::ChunkTooLarge { .. }
+        )
+    }
 }
 
 fn missing_inputs(missing: &[(Feature, &'static str)]) -> String {

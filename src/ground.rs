@@ -116,7 +116,9 @@ impl Ground {
         if let Some(ignored) = cloud.ignored {
             mask.iter_mut().zip(ignored).for_each(|(ground, ignored)| *ground &= !ignored);
         }
-        match cloud.is_empty() || mask.contains(&true) {
+        // Of a part, the whole cloud decides.
+        let there = || cloud.part.map_or_else(|| mask.contains(&true), |part| part.whole.has_ground);
+        match !cloud.has_points() || there() {
             true => Ok(mask),
             false => Err("ground (no point is ground)"),
         }

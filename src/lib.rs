@@ -11,7 +11,11 @@
 //! * [`FeatureSet`] names what to compute; [`Feature`] lists everything there is, with formula, unit and source.
 //! * [`Engine::features`] and, with [`Options`], [`Engine::features_with`] give [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
 //! * [`Engine::features_at`] and [`Engine::neighbors_of`] ask at places that are no points of the cloud.
-#![cfg_attr(feature = "las", doc = "* [`las`] reads and writes LAS/LAZ files.")]
+#![cfg_attr(
+    feature = "las",
+    doc = "* [`las`] reads and writes LAS/LAZ files, [`tiles`] computes each tile of a survey as a part of the whole."
+)]
+//! * [`Engine::stream`] does the same in bounded memory, from batches of points to batches of columns.
 //!
 //! ```
 //! use lidar_features::{Backend, Engine, Feature, FeatureSet, Neighborhood, PointCloud};
@@ -26,6 +30,7 @@
 //! ```
 
 mod backend;
+mod batch;
 mod cloud;
 mod color;
 mod columns;
@@ -43,16 +48,21 @@ mod moments;
 mod neighborhood;
 mod options;
 mod orient;
+mod part;
 mod passes;
 mod plan;
 mod report;
 mod scales;
+pub mod stream;
 pub mod synthetic;
+#[cfg(feature = "las")]
+pub mod tiles;
 mod together;
 mod unit;
 mod watch;
 
 pub use backend::gpu::{AdapterInfo, adapters};
+pub use batch::{CloudInfo, PointBatch};
 pub use cloud::{MAX_POINTS, PointCloud};
 pub use color::ColorDepth;
 pub use columns::{Column, Columns};

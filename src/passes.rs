@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::scales::{self, Scales};
 
 /// Least and most neighbours, and the step, where the request's neighbourhood has no such range (Weinmann 2015).
-const USUAL_RANGE: [u32; 3] = [10, 100, 1];
+pub(crate) const USUAL_RANGE: [u32; 3] = [10, 100, 1];
 
 const NORMAL: [Feature; 3] = [Feature::NormalX, Feature::NormalY, Feature::NormalZ];
 

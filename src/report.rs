@@ -61,16 +61,28 @@ impl Report {
         }
     }
 
-    /// A report for what runs beside this one, to be [absorbed](Self::absorb).
+    /// A report for what runs beside this one, to be [taken in](Self::take_in).
     pub(crate) fn for_a_part(&self) -> Self {
         Self { backend: self.backend, ..Self::default() }
     }
 
-    /// Adds what a part did.
-    pub(crate) fn absorb(&mut self, part: Self) {
+    /// Adds what ran beside this one.
+    pub(crate) fn take_in(&mut self, part: Self) {
         self.stragglers += part.stragglers;
-        self.fallback = part.fallback.or(self.fallback.take());
+        self.fallback = self.fallback.take().or(part.fallback);
         part.stages.iter().for_each(|(stage, seconds)| self.add(stage, Duration::from_secs_f64(*seconds)));
+    }
+
+    /// Adds the report of one more part of a cloud. What is of all points is the whole's business.
+    pub(crate) fn absorb(&mut self, part: Self) {
+        if self.backend.is_empty() || self.backend == "none" {
+            *self = Self { points: self.points, left_out: self.left_out, ..part };
+            return;
+        }
+        self.chunks += part.chunks;
+        self.seconds += part.seconds;
+        self.pool = part.pool;
+        self.take_in(part);
     }
 
     /// Runs a stage and adds its time.

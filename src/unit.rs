@@ -75,6 +75,13 @@ pub(crate) struct Units {
     pub(crate) source: UnitSource,
 }
 
+impl Units {
+    /// The caller's.
+    pub(crate) fn given(unit: Unit) -> Self {
+        Self { horizontal: unit, vertical: unit, source: UnitSource::Caller }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::extras::Given;
 use crate::features::{Attributes, FeatureSet};
 use crate::neighborhood::{Neighborhood, Neighbors};
+use crate::part::PartOf;
 use crate::report::Report;
 use crate::scales::Scales;
 use crate::watch::Watch;
@@ -25,6 +26,8 @@ pub(crate) struct Job<'a> {
     pub(crate) attributes: PointAttributes<'a>,
     /// Which points are ground, if the request is about it.
     pub(crate) ground: Option<&'a [bool]>,
+    /// What the lattice is a part of, if it is no whole cloud.
+    pub(crate) part: Option<PartOf<'a>>,
     pub(crate) neighborhood: Neighborhood,
     pub(crate) watch: &'a Watch,
 }

@@ -4,19 +4,24 @@ use rayon::prelude::*;
 
 use super::{Choices, Extra, Extras};
 use crate::backend::Job;
+use crate::frame::Frame;
 
 /// Edge of a cell in metres (Monnier 2012; Weinmann 2015).
 const CELL: f64 = 0.25;
 
 /// Index of the cell that a lattice coordinate lies in: cells begin at the frame's origin.
 #[derive(Debug, Clone, Copy)]
-enum Cells {
+pub(crate) enum Cells {
     /// So many quanta wide.
     Whole(i64),
     Wide(f64),
 }
 
 impl Cells {
+    pub(crate) fn of(choices: &Choices, frame: &Frame) -> Self {
+        Self::new(choices.units.horizontal.metres(CELL) / frame.quantum())
+    }
+
     fn new(quanta: f64) -> Self {
         let whole = quanta.round();
         // 0.25/0.01 may not come out as 25.
@@ -31,6 +36,21 @@ impl Cells {
         match self {
             Self::Whole(quanta) => i64::from(v).div_euclid(quanta),
             Self::Wide(quanta) => (f64::from(v) / quanta).floor() as i64,
+        }
+    }
+
+    /// Coordinates between which the whole cell of `v` lies.
+    pub(crate) fn around(self, v: i64) -> [i64; 2] {
+        match self {
+            Self::Whole(quanta) => {
+                let low = v.div_euclid(quanta) * quanta;
+                [low, low + quanta - 1]
+            }
+            // Rounding may move an edge by less than a quantum.
+            Self::Wide(quanta) => {
+                let cell = (v as f64 / quanta).floor();
+                [(cell * quanta).floor() as i64 - 1, ((cell + 1.0) * quanta).ceil() as i64 + 1]
+            }
         }
     }
 }
@@ -63,7 +83,7 @@ impl Column {
 
 pub(super) fn compute(job: &Job<'_>, wanted: &[Extra], choices: &Choices, out: &mut Extras) {
     let (points, quantum) = (&job.lattice.points, job.lattice.frame.quantum());
-    let cells = Cells::new(choices.units.horizontal.metres(CELL) / quantum);
+    let cells = Cells::of(choices, &job.lattice.frame);
     let mut order: Vec<([i64; 2], u32)> = points
         .par_iter()
         .enumerate()
@@ -100,6 +120,15 @@ mod tests {
         // A quarter metre in feet, in quanta of 0.01 ft.
         let feet = Cells::new(0.25 / 0.3048 / 0.01);
         assert_eq!([-1, 82, 83, 164, 165].map(|v| feet.at(v)), [-1, 0, 1, 1, 2]);
+        assert_eq!([-26, -25, -1, 0, 24, 25].map(|v| quarter.around(v)[0]), [-50, -25, -25, 0, 0, 25]);
+        for cells in [quarter, feet] {
+            for v in -300..300 {
+                let [low, high] = cells.around(v.into());
+                assert!(
+                    (-400..400).all(|w| cells.at(w) != cells.at(v) || (low..=high).contains(&i64::from(w)))
+                );
+            }
+        }
     }
 
     #[test]

@@ -66,6 +66,11 @@ const OVERHANG_RADIUS: f64 = 0.5;
 /// Depth in metres that must be empty below, and below which something must lie.
 const OVERHANG_GAP: f64 = 2.0;
 
+/// The cylinder's radius in the cloud's unit.
+pub(super) fn overhang_radius(choices: &Choices) -> f64 {
+    choices.units.horizontal.metres(OVERHANG_RADIUS)
+}
+
 pub(super) fn overhang(
     strategy: &dyn Strategy,
     job: &Job<'_>,
@@ -74,7 +79,7 @@ pub(super) fn overhang(
     out: &mut Extras,
 ) -> Result<()> {
     let quantum = job.lattice.frame.quantum();
-    let radius = choices.units.horizontal.metres(OVERHANG_RADIUS);
+    let radius = overhang_radius(choices);
     let quanta = |metres: f64| (choices.units.vertical.metres(metres) / quantum).round() as i32;
     let heights: Vec<i32> = job.lattice.points.iter().map(|p| p[2]).collect();
     let beneath = Beneath { heights: &heights, near: quanta(OVERHANG_RADIUS), far: quanta(OVERHANG_GAP) };

@@ -1,5 +1,7 @@
 //! Heights: above the ground near by, and above the cloud's lowest point.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::{Choices, Extra, Extras, flattened, note};
@@ -45,15 +47,27 @@ pub(super) fn above_ground(
     }
     let mut places = vec![Place { height: Some(0.0), dist_sq: 0 }; asked.len()];
     let queries: Vec<usize> = (0..asked.len()).filter(|&i| !is_ground(i)).collect();
-    let of_ground: Vec<usize> = (0..mask.len()).filter(|&i| mask[i]).collect();
-    let ground = flattened(job.lattice, of_ground.iter().copied())?;
-    let z: Vec<i32> = of_ground.iter().map(|&i| job.lattice.points[i][2]).collect();
+    let of_ground: Cow<'_, [[i32; 3]]> = match job.part {
+        Some(part) => part.ground.into(),
+        None => {
+            let points = job.lattice.points.iter().zip(mask);
+            points.filter(|(_, is_ground)| **is_ground).map(|(p, _)| *p).collect::<Vec<_>>().into()
+        }
+    };
+    let z: Vec<i32> = of_ground.iter().map(|p| p[2]).collect();
+    let ground = Lattice::new(of_ground, asked.frame)?;
+    let ground = flattened(&ground, 0..ground.len())?;
     let k = choices.ground.method.neighbors();
     let neighborhood = Neighborhood::Knn { k };
     let limit = choices.ground.max_distance.map_or(u64::MAX, |d| {
         let within = Neighborhood::Radius { radius: d };
         within.rule(ground.len(), &ground.frame).limit.unwrap_or(u64::MAX)
     });
+    if ground.len() == 0 {
+        // A part may have none near by; whoever asked for it knows that these rows are not proved.
+        queries.iter().for_each(|&i| places[i] = Place::default());
+    }
+    let queries = if ground.len() == 0 { &[] } else { &queries[..] };
     for batch in queries.chunks((ENTRIES / k.get() as usize).max(1)) {
         let flat = flattened(asked, batch.iter().copied())?;
         let sub = Job {
@@ -61,6 +75,7 @@ pub(super) fn above_ground(
             queries: Some(&flat),
             attributes: PointAttributes::default(),
             ground: None,
+            part: None,
             neighborhood,
             watch: job.watch,
         };
@@ -153,8 +168,9 @@ fn plane(offsets: &[[i64; 3]]) -> Option<f64> {
 /// Heights above the cloud's lowest point, and as a part of its whole height.
 pub(super) fn above_lowest(job: &Job<'_>, wanted: &[Extra], out: &mut Extras) {
     let Lattice { min, max, frame, .. } = job.lattice;
-    let above = |p: &[i32; 3]| f64::from(p[2]) - f64::from(min[2]);
-    let whole = f64::from(max[2]) - f64::from(min[2]);
+    let [lowest, highest] = job.part.map_or([min[2], max[2]], |part| part.whole.heights());
+    let above = |p: &[i32; 3]| f64::from(p[2]) - f64::from(lowest);
+    let whole = f64::from(highest) - f64::from(lowest);
     let points = &job.asked().points;
     out.put(wanted, Extra::HeightAboveMin, || {
         points.iter().map(|p| (above(p) * frame.quantum()) as f32).collect()

@@ -8,10 +8,14 @@ mod bins;
 mod counts;
 mod height;
 
+pub(crate) use bins::Cells;
+
 use crate::backend::{Job, Strategy};
 use crate::cloud::Lattice;
 use crate::error::{Error, Result};
 use crate::features::{Feature, FeatureSet, Flags, Members};
+use crate::frame::Frame;
+use crate::neighborhood::Neighborhood;
 use crate::options::Ground;
 use crate::report::Report;
 use crate::unit::Units;
@@ -187,6 +191,29 @@ pub(crate) fn compute(
     }
     out.given.sort_unstable_by_key(|(extra, _)| *extra);
     Ok(out)
+}
+
+/// How far on an axis points within a distance in the cloud's unit may be apart, in quanta.
+pub(crate) fn quanta_within(distance: f64, frame: &Frame) -> u64 {
+    let within = Neighborhood::Radius { radius: distance };
+    within.rule(usize::MAX, frame).limit.unwrap_or(u64::MAX).isqrt()
+}
+
+/// How far around a point, in quanta of x and y, searches within a fixed radius look for these extras.
+pub(crate) fn reach(wanted: &[Extra], choices: &Choices, frame: &Frame) -> u64 {
+    let radius = |extra: &Extra| match extra {
+        Extra::EchoRatio | Extra::CountRadius => Some(choices.count_radius),
+        Extra::Overhang => Some(counts::overhang_radius(choices)),
+        _ => None,
+    };
+    let radii = wanted.iter().filter_map(radius);
+    radii.map(|radius| quanta_within(radius, frame)).max().unwrap_or(0)
+}
+
+/// The cells whose points these extras sum over.
+pub(crate) fn cells(wanted: &[Extra], choices: &Choices, frame: &Frame) -> Option<Cells> {
+    let of_cells = |extra: &Extra| matches!(extra, Extra::BinCount | Extra::BinZRange | Extra::BinZStd);
+    wanted.iter().any(of_cells).then(|| Cells::of(choices, frame))
 }
 
 /// Notes of a search of its own what the report of the whole says.

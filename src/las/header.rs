@@ -90,6 +90,8 @@ pub(super) struct Header {
     pub(super) point_offset: u64,
     pub(super) scale: [f64; 3],
     pub(super) offset: [f64; 3],
+    /// Least and greatest coordinates, as the header has them.
+    pub(super) bounds: [[f64; 3]; 2],
     pub(super) vlrs: Vec<Vlr>,
     /// Bytes between the last VLR and the points.
     pub(super) gap: Range<u64>,
@@ -196,6 +198,7 @@ impl Header {
             point_offset,
             scale,
             offset,
+            bounds: [[raw.min_x, raw.min_y, raw.min_z], [raw.max_x, raw.max_y, raw.max_z]],
             vlrs,
             gap,
             evlrs,

@@ -18,15 +18,21 @@ mod extra_bytes;
 mod header;
 mod layout;
 mod output;
+mod points;
 mod read;
 mod scale;
+mod stream;
 mod wkt;
 mod write;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use extra_bytes::exercise as exercise_extra_bytes;
+pub(crate) use output::same_file;
+pub use points::PointChoices;
+pub(crate) use points::{FileHead, Placing, PointReader, common_lattice};
 pub use read::{LasCloud, ReadOptions, read, read_with};
+pub use stream::{LasSink, LasSource};
 pub use write::{FLAGS, WriteOptions, WriteSummary, check_output, write_with_columns};
 
 use std::ops::ControlFlow;
@@ -38,7 +44,7 @@ use crate::error::Error;
 pub type Watch<'a> = &'a (dyn Fn(u64, u64) -> ControlFlow<()> + Sync);
 
 /// Reports to a watch, if there is one.
-fn report(watch: Option<Watch<'_>>, done: u64, all: u64) -> Result<(), Error> {
+pub(crate) fn report(watch: Option<Watch<'_>>, done: u64, all: u64) -> Result<(), Error> {
     match watch.map(|watch| watch(done, all)) {
         Some(ControlFlow::Break(())) => Err(Error::Cancelled),
         _ => Ok(()),
@@ -47,18 +53,18 @@ fn report(watch: Option<Watch<'_>>, done: u64, all: u64) -> Result<(), Error> {
 
 /// A file's name, to say in which file something is wrong.
 #[derive(Debug, Clone)]
-struct Named(PathBuf);
+pub(crate) struct Named(PathBuf);
 
 impl Named {
-    fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         Self(path.to_owned())
     }
 
-    fn bad(&self, message: impl Into<String>) -> Error {
+    pub(crate) fn bad(&self, message: impl Into<String>) -> Error {
         Error::Las { path: self.0.display().to_string(), message: message.into() }
     }
 
-    fn io(&self, source: std::io::Error) -> Error {
+    pub(crate) fn io(&self, source: std::io::Error) -> Error {
         Error::Io { path: self.0.display().to_string(), source }
     }
 

@@ -45,8 +45,17 @@ impl Output {
         self.file().seek(SeekFrom::Start(0)).map(drop).map_err(|e| self.named.io(e))
     }
 
-    pub(super) fn file(&mut self) -> &mut BufWriter<File> {
-        // Taken only by `finish`, which consumes the output.
+    /// Lends the file to who needs one of its own, until it is given back.
+    pub(super) fn lend(&mut self) -> Option<BufWriter<File>> {
+        self.file.take()
+    }
+
+    pub(super) fn give_back(&mut self, file: BufWriter<File>) {
+        self.file = Some(file);
+    }
+
+    fn file(&mut self) -> &mut BufWriter<File> {
+        // Taken by `finish`, which consumes the output, and by `lend`, until the file is given back.
         self.file.as_mut().expect("the file is open until the output is finished")
     }
 
@@ -85,7 +94,7 @@ fn sync_folder(path: &Path) {
 }
 
 /// Whether two paths lead to one file.
-pub(super) fn same_file(a: &Path, b: &Path) -> bool {
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     #[cfg(unix)]
     if let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) {
         use std::os::unix::fs::MetadataExt;

@@ -85,8 +85,7 @@ impl LasCloud {
     /// Which points have one of these classes or, if `withheld`, are flagged as deleted: for
     /// [`PointCloud::ignoring`]. `None` if there is no such point.
     pub fn ignored(&self, classes: &[u8], withheld: bool) -> Option<Vec<bool>> {
-        let is_ignored = |(class, deleted): (&u8, &bool)| classes.contains(class) || (withheld && *deleted);
-        let ignored: Vec<bool> = self.classification.iter().zip(&self.withheld).map(is_ignored).collect();
+        let ignored = mask_of(classes, withheld, &self.classification, &self.withheld);
         ignored.contains(&true).then_some(ignored)
     }
 
@@ -154,23 +153,29 @@ pub fn read_with(path: impl AsRef<Path>, options: &ReadOptions<'_>) -> Result<La
     columns.finish(&records)
 }
 
+/// Which points have one of `classes` or, if `withheld`, are deleted.
+pub(super) fn mask_of(classes: &[u8], withheld: bool, of_points: &[u8], deleted: &[bool]) -> Vec<bool> {
+    let is_ignored = |(class, deleted): (&u8, &bool)| classes.contains(class) || (withheld && *deleted);
+    of_points.iter().zip(deleted).map(is_ignored).collect()
+}
+
 /// All fields but the time: no column needs it, and laz' decoder of it is the one that overruns stacks.
-fn fields() -> DecompressionSelection {
+pub(super) fn fields() -> DecompressionSelection {
     DecompressionSelection::all().skip_gps_time()
 }
 
 /// Columns as recorded; they grow as records decode.
-struct Raw {
-    xyz: Vec<[i32; 3]>,
-    rgb: Option<[Vec<u16>; 3]>,
-    nir: Option<Vec<u16>>,
-    intensity: Vec<u16>,
-    classification: Vec<u8>,
-    withheld: Vec<bool>,
+pub(super) struct Raw {
+    pub(super) xyz: Vec<[i32; 3]>,
+    pub(super) rgb: Option<[Vec<u16>; 3]>,
+    pub(super) nir: Option<Vec<u16>>,
+    pub(super) intensity: Vec<u16>,
+    pub(super) classification: Vec<u8>,
+    pub(super) withheld: Vec<bool>,
 }
 
 impl Raw {
-    fn new(layout: Layout) -> Self {
+    pub(super) fn new(layout: Layout) -> Self {
         Self {
             xyz: Vec::new(),
             rgb: layout.rgb.map(|_| Default::default()),
@@ -182,7 +187,7 @@ impl Raw {
     }
 
     /// Makes room as records decode. A few bytes can decode to billions of equal points: that must end in an error.
-    fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
+    pub(super) fn reserve(&mut self, more: usize) -> Result<(), TryReserveError> {
         self.xyz.try_reserve(more)?;
         self.intensity.try_reserve(more)?;
         self.classification.try_reserve(more)?;
@@ -190,7 +195,7 @@ impl Raw {
         self.rgb.iter_mut().flatten().chain(&mut self.nir).try_for_each(|column| column.try_reserve(more))
     }
 
-    fn push(&mut self, batch: &[u8], length: usize, layout: Layout) {
+    pub(super) fn push(&mut self, batch: &[u8], length: usize, layout: Layout) {
         let records = || batch.chunks_exact(length);
         self.xyz.extend(records().map(|r| [i32_at(r, 0), i32_at(r, 4), i32_at(r, 8)]));
         self.intensity.extend(records().map(|r| u16_at(r, INTENSITY)));

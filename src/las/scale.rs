@@ -8,15 +8,33 @@ const FINEST: u32 = 1000;
 /// Equal scales give that scale itself and (1, 1, 1). `None` if no quantum down to a thousandth of the
 /// finest scale represents them all.
 pub(super) fn common(scale: [f64; 3]) -> Option<(f64, [i64; 3])> {
-    let finest = scale.iter().fold(f64::INFINITY, |m, s| m.min(s.abs()));
-    for parts in 1..=FINEST {
-        let multiples = scale.map(|s| s / finest * f64::from(parts));
-        // Decimals as f64 are off by 1e-16; the bound keeps the error of a full i32 range below 0.01 quantum.
-        if multiples.iter().all(|m| (m - m.round()).abs() <= 1e-12 * m.abs() && m.abs() < 1e9) {
-            return Some((finest / f64::from(parts), multiples.map(|m| m.round() as i64)));
-        }
-    }
-    None
+    let quantum = quantum(scale.into_iter(), std::iter::empty())?;
+    Some((quantum, multiples(scale, quantum)))
+}
+
+/// The coarsest quantum, a whole part of the finest scale, of which all scales and offsets' differences are whole multiples.
+/// Differences come with the size of the numbers that they are of.
+pub(super) fn quantum(
+    scales: impl Iterator<Item = f64> + Clone,
+    differences: impl Iterator<Item = (f64, f64)> + Clone,
+) -> Option<f64> {
+    let finest = scales.clone().fold(f64::INFINITY, |m, s| m.min(s.abs()));
+    // Decimals as f64 are off by 1e-16; the bound keeps the error of a full i32 range below 0.01 quantum.
+    let is_whole = |m: f64| (m - m.round()).abs() <= 1e-12 * m.abs() && m.abs() < 1e9;
+    (1..=FINEST).map(f64::from).find_map(|parts| {
+        let apart = |(difference, size): (f64, f64)| {
+            let quanta = difference / finest * parts;
+            let blur = 4.0 * size * f64::EPSILON / finest * parts + 1e-9;
+            blur < 0.25 && (quanta - quanta.round()).abs() <= blur
+        };
+        let fits = scales.clone().all(|s| is_whole(s / finest * parts)) && differences.clone().all(apart);
+        fits.then_some(finest / parts)
+    })
+}
+
+/// The scales as multiples of a quantum of theirs.
+pub(super) fn multiples(scale: [f64; 3], quantum: f64) -> [i64; 3] {
+    scale.map(|s| (s / quantum).round() as i64)
 }
 
 /// The integer that each axis subtracts, and whether the rest times the multiples fits the lattice.

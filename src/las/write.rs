@@ -1,8 +1,8 @@
 //! Copies a file and adds columns as extra-bytes dimensions.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::{BufWriter, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use laz::{LasZipError, LazItemRecordBuilder, LazVlr, LazVlrBuilder, ParLasZipCompressor};
 use rayon::prelude::*;
@@ -17,6 +17,7 @@ use crate::columns::{Column, Columns, las_name_in};
 use crate::error::{Error, Result};
 use crate::features::{Feature, FeatureSet};
 use crate::neighborhood::Neighborhood;
+use crate::stream::ColumnShape;
 
 /// How to write columns.
 #[derive(Clone, Copy, Default)]
@@ -120,45 +121,172 @@ pub fn write_with_columns(
     columns: &Columns,
     options: &WriteOptions<'_>,
 ) -> Result<WriteSummary> {
-    let (input, output) = (input.as_ref(), output.as_ref());
-    let named = Named::new(output);
-    let compressed = compressed(input, output)?;
-    let mut records = Records::open(input)?;
-    let points = records.header().points;
-    if points != columns.len() as u64 {
-        let have = columns.len();
-        return Err(records
-            .named()
-            .bad(format!("the file has {points} points, the columns have {have} values")));
+    let shape = |column: &Column| {
+        let mut shape = ColumnShape::new(column.feature, column.neighborhood);
+        shape.add(&column.values);
+        shape
+    };
+    let shapes: Vec<_> = columns.iter().map(shape).collect();
+    let scales: Vec<_> = columns.all_flags().map(|(neighborhood, _)| neighborhood).collect();
+    let mut writer = ColumnWriter::create(input.as_ref(), output.as_ref(), &shapes, &scales, options)?;
+    if writer.points() != columns.len() as u64 {
+        return Err(writer.has_other(columns.len() as u64));
     }
-    let flags = columns.all_flags().filter(|_| options.flags);
-    let flags = flags.map(|(n, flags)| Values { numbers: Numbers::Flags(n, flags), kind: Kind::U32 });
-    let columns: Vec<_> = columns.iter().map(Values::new).chain(flags).collect();
-    let described: Vec<_> = columns.iter().map(Values::descriptor).collect();
-    let plan = Plan::new(&named, records.header(), &described, options.overwrite_columns)?;
-    let mut summary = plan.summary.clone();
-    summary.points = points;
-    for note in &summary.notes {
-        tracing::warn!("{}: {note}", input.display());
+    writer.push(columns)?;
+    writer.finish()
+}
+
+/// Copies a file and adds columns that come in batches.
+pub(super) struct ColumnWriter<'a> {
+    input: PathBuf,
+    named: Named,
+    records: Records,
+    plan: Plan,
+    kinds: Vec<Kind>,
+    flags: bool,
+    watch: Option<Watch<'a>>,
+    header: Vec<u8>,
+    target: Target,
+    summary: WriteSummary,
+    done: u64,
+    batch: Vec<u8>,
+    out: Vec<u8>,
+}
+
+/// Where records go. The compressor has the file until it is done, and is dropped before the output is removed.
+enum Target {
+    Plain(Output),
+    Laz(Box<ParLasZipCompressor<BufWriter<File>>>, Output),
+}
+
+impl<'a> ColumnWriter<'a> {
+    /// Writes what stands before the points. `scales` are the neighbourhoods of flags, one at least.
+    pub(super) fn create(
+        input: &Path,
+        output: &Path,
+        columns: &[ColumnShape],
+        scales: &[Option<Neighborhood>],
+        options: &WriteOptions<'a>,
+    ) -> Result<Self> {
+        let named = Named::new(output);
+        let compressed = compressed(input, output)?;
+        let records = Records::open(input)?;
+        let scales = scales.iter().filter(|_| options.flags);
+        let kinds = columns.iter().map(kind).chain(scales.clone().map(|_| Kind::U32)).collect();
+        let of_column = |c: &ColumnShape| Descriptor::of(c.feature.row(), c.neighborhood, kind(c));
+        let described: Vec<_> =
+            columns.iter().map(of_column).chain(scales.map(|n| flags_descriptor(*n))).collect();
+        let plan = Plan::new(&named, records.header(), &described, options.overwrite_columns)?;
+        let mut summary = plan.summary.clone();
+        summary.points = records.header().points;
+        for note in &summary.notes {
+            tracing::warn!("{}: {note}", input.display());
+        }
+        let mut target = Output::create(output)?;
+        let header = start(&named, records.header(), &plan, compressed, &mut target, input)?;
+        let vlr_and_file = header.laz.and_then(|vlr| Some((vlr, target.lend()?)));
+        let target = match vlr_and_file {
+            None => Target::Plain(target),
+            Some((vlr, file)) => {
+                let compressor = ParLasZipCompressor::new(file, vlr);
+                Target::Laz(Box::new(compressor.map_err(|e| compression(&named, e))?), target)
+            }
+        };
+        Ok(Self {
+            input: input.to_owned(),
+            named,
+            records,
+            plan,
+            kinds,
+            flags: options.flags,
+            watch: options.watch,
+            header: header.bytes,
+            target,
+            summary,
+            done: 0,
+            batch: Vec::new(),
+            out: Vec::new(),
+        })
     }
 
-    let mut target = Output::create(output)?;
-    let header = start(&named, records.header(), &plan, compressed, &mut target, input)?;
-    if let Some(vlr) = header.laz {
-        let compressor = ParLasZipCompressor::new(target.file(), vlr);
-        let mut compressor = compressor.map_err(|e| compression(&named, e))?;
-        copy(&mut records, &plan, &columns, options.watch, |bytes| {
-            let done = contained(|| compressor.compress_many(bytes));
-            done.map_err(|panic| named.bad(format!("compression: {panic}")))?.map_err(|e| named.io(e))
-        })?;
-        let done = contained(|| compressor.done());
-        done.map_err(|panic| named.bad(format!("compression: {panic}")))?
-            .map_err(|e| compression(&named, e))?;
-    } else {
-        copy(&mut records, &plan, &columns, options.watch, |bytes| target.write(bytes))?;
+    /// Points of the input.
+    pub(super) fn points(&self) -> u64 {
+        self.summary.points
     }
-    finish(records.header(), header.bytes, target, input)?;
-    Ok(summary)
+
+    fn has_other(&self, values: u64) -> Error {
+        let points = self.points();
+        self.records.named().bad(format!("the file has {points} points, the columns have {values} values"))
+    }
+
+    /// Writes the next records with the next rows of all columns.
+    pub(super) fn push(&mut self, columns: &Columns) -> Result<()> {
+        let rows = columns.len() as u64;
+        if self.done + rows > self.points() {
+            return Err(self.has_other(self.done + rows));
+        }
+        let flags = columns.all_flags().filter(|_| self.flags).map(|(_, flags)| Numbers::Flags(flags));
+        let numbers = columns.iter().map(|c| Numbers::Column(&c.values)).chain(flags);
+        let values: Vec<_> =
+            numbers.zip(&self.kinds).map(|(numbers, kind)| Values { numbers, kind: *kind }).collect();
+        // A few chunks for each thread; added columns make the output's batch a multiple of the input's.
+        let most = (rayon::current_num_threads() as u64 * 50_000).clamp(1 << 17, 1 << 20);
+        let length = self.records.header().record_length;
+        let (first, end) = (self.done, self.done + rows);
+        report(self.watch, self.done, self.points())?;
+        while self.done < end {
+            let n = self.records.next_batch(most.min(end - self.done), &mut self.batch)?;
+            if n == 0 {
+                let (points, done) = (self.points(), self.done);
+                return Err(self
+                    .records
+                    .named()
+                    .bad(format!("{points} points are promised, {done} are there")));
+            }
+            self.plan.build(&self.batch, length, (self.done - first) as usize, &values, &mut self.out);
+            match &mut self.target {
+                Target::Plain(output) => output.write(&self.out)?,
+                Target::Laz(compressor, _) => {
+                    let done = contained(|| compressor.compress_many(&self.out));
+                    done.map_err(|panic| self.named.bad(format!("compression: {panic}")))?
+                        .map_err(|e| self.named.io(e))?;
+                }
+            }
+            self.done += n;
+            report(self.watch, self.done, self.points())?;
+        }
+        Ok(())
+    }
+
+    /// Writes what follows the points, and gives the output its name.
+    pub(super) fn finish(self) -> Result<WriteSummary> {
+        if self.done != self.points() {
+            return Err(self.has_other(self.done));
+        }
+        let output = match self.target {
+            Target::Plain(output) => output,
+            Target::Laz(mut compressor, mut output) => {
+                let done = contained(|| compressor.done());
+                done.map_err(|panic| self.named.bad(format!("compression: {panic}")))?
+                    .map_err(|e| compression(&self.named, e))?;
+                output.give_back(compressor.into_inner());
+                output
+            }
+        };
+        finish(self.records.header(), self.header, output, &self.input)?;
+        Ok(self.summary)
+    }
+}
+
+/// How a column is written: counts as integers; one that is not a whole number keeps the whole column f32, rather than be
+/// rounded.
+fn kind(column: &ColumnShape) -> Kind {
+    match column.whole_to.filter(|_| column.feature.row().is_count()) {
+        Some(most) if most <= f32::from(u16::MAX) => Kind::U16,
+        // The largest f32 below 2^32.
+        Some(most) if most <= 4_294_967_040.0 => Kind::U32,
+        _ => Kind::F32,
+    }
 }
 
 /// Whether the output is LAZ, by its name.
@@ -175,7 +303,7 @@ fn compressed(input: &Path, output: &Path) -> Result<bool> {
     }
 }
 
-/// One column, and how it is written.
+/// Rows of one column, and how they are written.
 struct Values<'a> {
     numbers: Numbers<'a>,
     kind: Kind,
@@ -183,38 +311,19 @@ struct Values<'a> {
 
 #[derive(Clone, Copy)]
 enum Numbers<'a> {
-    Column(&'a Column),
-    Flags(Option<Neighborhood>, &'a [u32]),
+    Column(&'a [f32]),
+    Flags(&'a [u32]),
 }
 
 fn flags_descriptor(neighborhood: Option<Neighborhood>) -> Descriptor {
     Descriptor::new(&las_name_in(FLAGS.to_owned(), neighborhood), "what is special, one bit each", Kind::U32)
 }
 
-impl<'a> Values<'a> {
-    /// Counts become integers; one that is not a whole number keeps the whole column f32, rather than be rounded.
-    fn new(column: &'a Column) -> Self {
-        let whole = |most: f32| column.values.par_iter().all(|&v| v >= 0.0 && v <= most && v.fract() == 0.0);
-        let kind = match column.feature.row().is_count() {
-            true if whole(f32::from(u16::MAX)) => Kind::U16,
-            // The largest f32 below 2^32.
-            true if whole(4_294_967_040.0) => Kind::U32,
-            _ => Kind::F32,
-        };
-        Self { numbers: Numbers::Column(column), kind }
-    }
-
-    fn descriptor(&self) -> Descriptor {
-        match self.numbers {
-            Numbers::Column(column) => Descriptor::of(column.feature.row(), column.neighborhood, self.kind),
-            Numbers::Flags(neighborhood, _) => flags_descriptor(neighborhood),
-        }
-    }
-
+impl Values<'_> {
     fn put(&self, i: usize, target: &mut [u8]) {
         let value = match self.numbers {
-            Numbers::Column(column) => column.values[i],
-            Numbers::Flags(_, flags) => return target.copy_from_slice(&flags[i].to_le_bytes()),
+            Numbers::Column(values) => values[i],
+            Numbers::Flags(flags) => return target.copy_from_slice(&flags[i].to_le_bytes()),
         };
         match self.kind {
             Kind::U16 => target.copy_from_slice(&(value as u16).to_le_bytes()),
@@ -324,7 +433,7 @@ impl Plan {
         }
     }
 
-    /// Builds the output's records of a batch whose first point is `first`.
+    /// Builds the output's records of a batch whose first point has row `first` of the columns.
     fn build(&self, batch: &[u8], length: usize, first: usize, columns: &[Values<'_>], out: &mut Vec<u8>) {
         out.resize(batch.len() / length * self.record_length, 0);
         let records = out.par_chunks_exact_mut(self.record_length).zip(batch.par_chunks_exact(length));
@@ -427,33 +536,6 @@ fn laszip_vlr(named: &Named, laz: &LazVlr) -> Result<Vlr> {
     patch(&mut header, 20, &(data.len() as u16).to_le_bytes());
     patch(&mut header, 22, LazVlr::DESCRIPTION.as_bytes());
     Ok(Vlr { header, data })
-}
-
-/// Rewrites all records through `sink`.
-fn copy(
-    records: &mut Records,
-    plan: &Plan,
-    columns: &[Values<'_>],
-    watch: Option<Watch<'_>>,
-    mut sink: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let (points, length) = (records.header().points, records.header().record_length);
-    let (mut batch, mut out) = (Vec::new(), Vec::new());
-    // A few chunks for each thread; added columns make the output's batch a multiple of the input's.
-    let most = (rayon::current_num_threads() as u64 * 50_000).clamp(1 << 17, 1 << 20);
-    let mut done = 0;
-    report(watch, 0, points)?;
-    while done < points {
-        let n = records.next_batch(most, &mut batch)?;
-        if n == 0 {
-            return Err(records.named().bad(format!("{points} points are promised, {done} are there")));
-        }
-        plan.build(&batch, length, done as usize, columns, &mut out);
-        sink(&out)?;
-        done += n;
-        report(watch, done, points)?;
-    }
-    Ok(())
 }
 
 /// Copies what follows the points, completes the header and gives the file its name.

@@ -1,6 +1,8 @@
 //! LAS/LAZ files made on the spot by the las crate, whose writer and reader know nothing of this crate's.
 #![allow(dead_code)] // Each test binary uses a part.
 
+pub mod survey;
+
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};

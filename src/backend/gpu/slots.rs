@@ -56,7 +56,7 @@ pub(super) fn each(
         for other in others {
             match other.join() {
                 Ok((done, own)) => {
-                    report.absorb(own);
+                    report.take_in(own);
                     failures.extend(done.err());
                 }
                 Err(panic) => std::panic::resume_unwind(panic),

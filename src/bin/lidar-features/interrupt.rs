@@ -25,13 +25,18 @@ pub fn install() {
 
 /// Runs `work`, during which signals only ask to stop.
 pub fn while_writing<T>(work: impl FnOnce() -> T) -> T {
-    WRITING.store(true, Ordering::SeqCst);
+    set_writing(true);
     let out = work();
-    WRITING.store(false, Ordering::SeqCst);
-    if STOP.load(Ordering::SeqCst) {
+    set_writing(false);
+    out
+}
+
+/// Says whether signals only ask to stop; where they need not any more, one that has come ends the process.
+pub fn set_writing(writing: bool) {
+    WRITING.store(writing, Ordering::SeqCst);
+    if !writing && STOP.load(Ordering::SeqCst) {
         std::process::exit(INTERRUPTED);
     }
-    out
 }
 
 /// Breaks once a signal has come.

@@ -4,6 +4,7 @@ mod adapters;
 mod bench;
 mod check;
 mod compute;
+mod compute_dir;
 mod demo;
 mod failure;
 mod features;
@@ -13,6 +14,7 @@ mod progress;
 mod report;
 mod request;
 mod scope;
+mod tile;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,8 @@ struct Cli {
 enum Command {
     /// Adds features to a LAS/LAZ file, as extra-bytes dimensions.
     Compute(compute::Args),
+    /// Adds features to every LAS/LAZ file of a folder, each taken with its neighbours; a run that was stopped goes on.
+    ComputeDir(compute_dir::Args),
     /// Lists the GPU adapters of this machine.
     Adapters(adapters::Args),
     /// Lists the features there are.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Compute(args) => compute::run(&args),
+        Command::ComputeDir(args) => compute_dir::run(&args),
         Command::Adapters(args) => adapters::run(&args),
         Command::Features(args) => features::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -3,9 +3,10 @@
 use std::num::NonZeroU32;
 
 use clap::ValueEnum;
+use lidar_features::las::PointChoices;
 use lidar_features::{
-    Backend, ColorDepth, Columns, Conventions, Engine, EngineBuilder, FeatureSet, Fill, Ground, GroundMethod,
-    Neighborhood, Options, Orientation, PointCloud, Report, Unit,
+    Backend, ColorDepth, Columns, Conventions, Engine, EngineBuilder, Feature, FeatureSet, Fill, Ground,
+    GroundMethod, Neighborhood, Options, Orientation, PointCloud, Report, Unit,
 };
 
 use crate::failure::Failure;
@@ -150,6 +151,19 @@ fn viewpoint(text: &str) -> Result<Viewpoint, String> {
     }
 }
 
+/// A number of bytes: 512M, 2G, 1.5GiB. Letters are powers of 1024.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let plain = lower.strip_suffix("ib").or(lower.strip_suffix('b')).unwrap_or(&lower);
+    let suffixes = [("k", 10), ("m", 20), ("g", 30), ("t", 40)];
+    let found = suffixes.iter().find_map(|(letter, power)| Some((plain.strip_suffix(letter)?, *power)));
+    let (number, power) = found.unwrap_or((plain, 0));
+    match number.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok((number * f64::from(power).exp2()) as u64),
+        _ => Err("a number of bytes is needed, as 512M or 2G".to_owned()),
+    }
+}
+
 fn preset_names() -> clap::builder::PossibleValuesParser {
     FeatureSet::PRESETS.iter().copied().into()
 }
@@ -186,6 +200,15 @@ impl Request {
             return Ok(set);
         }
         let (kept, left_out) = set.available_with(cloud, &self.options()?);
+        self.kept(kept, &left_out)
+    }
+
+    /// What is left of the features. Says on stderr what was left out.
+    pub fn kept(
+        &self,
+        kept: FeatureSet,
+        left_out: &[(Feature, &'static str)],
+    ) -> Result<FeatureSet, Failure> {
         if !left_out.is_empty() {
             let list: Vec<_> = left_out.iter().map(|(f, input)| format!("{f} (needs {input})")).collect();
             eprintln!("left out: {}", list.join(", "));
@@ -263,22 +286,43 @@ impl Request {
         if let Some(ignored) = ignored {
             cloud = cloud.ignoring(ignored);
         }
-        if let Some(unit) = self.unit {
-            cloud = cloud.with_unit(match unit {
-                UnitChoice::M => Unit::Metre,
-                UnitChoice::Feet => Unit::Foot,
-                UnitChoice::UsFeet => Unit::UsSurveyFoot,
-            });
+        let choices = self.point_choices();
+        if let Some(unit) = choices.unit {
+            cloud = cloud.with_unit(unit);
         }
-        if let Some(depth) = self.color_depth {
-            cloud = cloud.with_color_depth(match depth {
-                DepthChoice::Bits8 => ColorDepth::Bits8,
-                DepthChoice::Bits8Times256 => ColorDepth::Bits8Times256,
-                DepthChoice::Bits8Times257 => ColorDepth::Bits8Times257,
-                DepthChoice::Bits16 => ColorDepth::Bits16,
-            });
+        if let Some(depth) = choices.color_depth {
+            cloud = cloud.with_color_depth(depth);
         }
         cloud
+    }
+
+    /// The same of files whose points are taken in batches.
+    pub fn point_choices(&self) -> PointChoices {
+        let mut choices = PointChoices::default();
+        choices.ignore_classes.clone_from(&self.ignore_classes);
+        choices.skip_withheld = self.skip_withheld;
+        choices.unit = self.unit.map(|unit| match unit {
+            UnitChoice::M => Unit::Metre,
+            UnitChoice::Feet => Unit::Foot,
+            UnitChoice::UsFeet => Unit::UsSurveyFoot,
+        });
+        choices.color_depth = self.color_depth.map(|depth| match depth {
+            DepthChoice::Bits8 => ColorDepth::Bits8,
+            DepthChoice::Bits8Times256 => ColorDepth::Bits8Times256,
+            DepthChoice::Bits8Times257 => ColorDepth::Bits8Times257,
+            DepthChoice::Bits16 => ColorDepth::Bits16,
+        });
+        choices
+    }
+
+    /// All that the values of columns depend on beside the points, in words that differ where they may.
+    pub fn fingerprint(&self) -> Result<String, Failure> {
+        let set: Vec<_> = self.set()?.iter().map(|f| f.name()).collect();
+        let scales: Vec<_> = self.neighborhoods()?.iter().map(|n| n.suffix()).collect();
+        let device =
+            (self.device.backend.to_possible_value().map(|v| v.get_name().to_owned()), &self.device.adapter);
+        let (options, points) = (self.options()?, self.point_choices());
+        Ok(format!("{set:?} {scales:?} {} {options:?} {points:?} {device:?}", self.available))
     }
 
     pub fn engine(&self) -> Result<Engine, Failure> {
@@ -297,26 +341,6 @@ pub fn positive(text: &str) -> Result<usize, String> {
         Ok(0) => Err("it must be at least 1".to_owned()),
         Ok(number) => Ok(number),
         Err(_) => Err("it is no whole number".to_owned()),
-    }
-}
-
-/// Bytes with a unit: `512M`, `2G`.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit);
-    let shift = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(format!("{unit:?} is no unit of bytes: k, M, G and T are")),
-    };
-    let number: u64 = number.parse().map_err(|_| "it does not begin with a whole number".to_owned())?;
-    match number.checked_mul(1 << shift) {
-        Some(0) => Err("it must be more than nothing".to_owned()),
-        Some(bytes) => Ok(bytes),
-        None => Err("it is more than 64 bits hold".to_owned()),
     }
 }
 
@@ -342,5 +366,17 @@ impl Device {
             builder = builder.gpu_memory(bytes);
         }
         builder
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_have_suffixes() {
+        let of = |text| bytes(text).unwrap();
+        assert_eq!([of("4096"), of("2k"), of("512M"), of("1.5GiB")], [4096, 2048, 512 << 20, 3 << 29]);
+        assert!(["", "0", "-1G", "G", "2X", "inf"].iter().all(|text| bytes(text).is_err()));
     }
 }

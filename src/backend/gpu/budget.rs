@@ -14,6 +14,9 @@ const USUAL_BUDGET: u64 = 2 << 30;
 /// Points of a chunk at most, unless the caller says: larger ones gain nothing and overlap less.
 const MOST_POINTS: usize = 1 << 21;
 
+/// Points of a cloud in one chunk at most: its kernels run in one go.
+const MOST_POINTS_AT_ONCE: usize = 1 << 24;
+
 /// Points below which chunks are mostly halo: fewer slots then serve better than smaller chunks.
 const FEW_POINTS: u64 = 1 << 17;
 
@@ -125,8 +128,9 @@ impl Need {
         }
     }
 
-    /// The largest chunks within what the device and the caller allow.
-    pub(super) fn cut(self, limits: &Limits, device: &wgpu::Limits) -> Result<Cut> {
+    /// The largest chunks within what the device and the caller allow, or one for all of `points` and rows if that fits:
+    /// a plan and halos cost more than what overlapping hides.
+    pub(super) fn cut(self, points: usize, limits: &Limits, device: &wgpu::Limits) -> Result<Cut> {
         // A readback of all columns, with the stamps behind it, is one buffer. Size classes round up by a sixteenth.
         let limit = device.max_storage_buffer_binding_size.min(device.max_buffer_size - STAMP_BYTES);
         let bindable = limit / 17 * 16 / self.widest;
@@ -140,6 +144,10 @@ impl Need {
         let each = (self.point + self.row) * 6 / 5;
         let fitting =
             |slots: usize| (budget / slots as u64).saturating_sub(self.fixed + 3 * window(slots)) / each;
+        let single = bindable.min(fitting(1)).min(1 << 28) as usize;
+        if limits.chunk_points.is_none() && points <= single && points <= MOST_POINTS_AT_ONCE {
+            return Ok(Cut { capacity: points.max(1), slots: 1, window: window(1) });
+        }
         let most = limits.slots.unwrap_or(SLOTS).max(1);
         let slots = (1..=most).rev().find(|&slots| fitting(slots) >= FEW_POINTS).unwrap_or(1);
         let fitting = fitting(slots);
@@ -164,7 +172,7 @@ mod tests {
     }
 
     fn cut(budget: u64, device: &wgpu::Limits) -> Cut {
-        need().cut(&Limits { budget: Some(budget), ..Limits::default() }, device).unwrap()
+        need().cut(1 << 30, &Limits { budget: Some(budget), ..Limits::default() }, device).unwrap()
     }
 
     #[test]
@@ -185,6 +193,8 @@ mod tests {
             }
         }
         assert_eq!(cut(1 << 36, &wide).capacity, MOST_POINTS);
+        let whole = need().cut(3_000_000, &Limits::default(), &wide).unwrap();
+        assert_eq!((whole.capacity, whole.slots), (3_000_000, 1));
         assert_eq!((cut(2 << 30, &wide).slots, cut(32 << 20, &wide).slots), (SLOTS, 1));
     }
 
@@ -192,11 +202,11 @@ mod tests {
     fn what_cannot_fit_is_refused() {
         let device = wgpu::Limits::default();
         let tight = Limits { budget: Some(1 << 20), ..Limits::default() };
-        let refused = need().cut(&tight, &device).unwrap_err();
+        let refused = need().cut(1 << 20, &tight, &device).unwrap_err();
         assert!(
             matches!(refused, Error::ChunkTooLarge { what: "memory budget", limit, .. } if limit == 1 << 20)
         );
-        let wide = Need::of_index(false, 0).rows(&[1 << 20]).cut(&Limits::default(), &device);
+        let wide = Need::of_index(false, 0).rows(&[1 << 20]).cut(1 << 20, &Limits::default(), &device);
         assert!(matches!(wide, Err(Error::ChunkTooLarge { what: "binding", .. })));
     }
 }

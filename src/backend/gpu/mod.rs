@@ -135,7 +135,8 @@ impl Gpu {
         each: impl Fn(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Sync,
     ) -> Result<T> {
         self.exclusively(|| {
-            let mut cut = need.cut(&self.limits, &self.context.device.device.limits())?;
+            let points = job.lattice.len().max(job.asked().len());
+            let mut cut = need.cut(points, &self.limits, &self.context.device.device.limits())?;
             let mut core = self.limits.chunk_points;
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();

@@ -1,0 +1,94 @@
+//! Requests keep to their memory, and end when they are asked to.
+#![allow(missing_docs)]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::gpu::{gpu_engine, gpu_engine_with};
+use common::knn;
+use lidar_features::{CancelToken, Error, FeatureSet, Neighborhood, Options, synthetic};
+
+/// What chunks are planned to take is what they take: none is refused a buffer.
+#[test]
+fn every_kind_of_request_keeps_to_its_budget() {
+    const SMALL: u64 = 12 << 20;
+    let Some(whole) = gpu_engine() else { return };
+    let scene = synthetic::scene("als", 50_000, 5).unwrap();
+    let classes: Vec<u8> = scene.truth.iter().map(|truth| truth.class.las_code()).collect();
+    let cloud = scene.cloud().with_classification(&classes);
+    let places = synthetic::scene("als", 20_000, 6).unwrap();
+    let radius = Neighborhood::radius(0.8).unwrap();
+    let near = Neighborhood::knn_within(12, 0.8).unwrap();
+    let optimal = Neighborhood::optimal(6, 40, 1).unwrap();
+    let geometric = FeatureSet::geometric();
+    let members = FeatureSet::parse("plane_fit,lof,normal_variation").unwrap();
+    let extras = FeatureSet::parse("height_above_ground,echo_ratio,overhang_indicator,density_2d").unwrap();
+    for budget in [SMALL, 4 * SMALL] {
+        let engine = gpu_engine_with(|b| b.gpu_memory(budget)).unwrap();
+        let (options, mut most) = (Options::default(), 0);
+        let requests: [(&FeatureSet, &[Neighborhood]); 7] = [
+            (&geometric, &[knn(16)]),
+            (&geometric, &[radius]),
+            (&geometric, &[knn(10), knn(20), knn(40), radius]),
+            (&members, &[knn(16)]),
+            (&members, &[near]),
+            (&members, &[radius]),
+            (&extras, &[optimal]),
+        ];
+        for (set, rules) in requests {
+            let (columns, report) = engine.features_at_scales(&cloud, set, rules, &options).unwrap();
+            let (expected, _) = whole.features_at_scales(&cloud, set, rules, &options).unwrap();
+            let differ = |(a, b): (&f32, &f32)| a.to_bits() != b.to_bits();
+            let off: usize = columns
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| a.values.iter().zip(&b.values).filter(|v| differ(*v)).count())
+                .sum();
+            assert_eq!(off, 0, "{set:?} in {rules:?}");
+            most = most.max(report.chunks);
+        }
+        engine.features_at(&places.cloud(), &cloud, &geometric, knn(16), &options).unwrap();
+        engine.neighbors(&cloud, knn(32)).unwrap();
+        engine.neighbors(&cloud, radius).unwrap();
+        let stats = engine.pool_stats().unwrap();
+        assert_eq!((stats.refusals, stats.out_of_memory_retries), (0, 0), "{budget}: {stats:?}");
+        assert!(stats.bytes_peak <= budget, "{budget}: {stats:?}");
+        assert!(most > 1, "{most} chunks");
+    }
+    let Some(tiny) = gpu_engine_with(|b| b.gpu_memory(1 << 20)) else { return };
+    let refused = tiny.features(&cloud, &geometric, knn(16)).map(|_| ());
+    assert!(matches!(refused, Err(Error::ChunkTooLarge { what: "memory budget", .. })));
+}
+
+#[test]
+fn a_cancelled_call_ends_soon_and_leaves_the_engine_usable() {
+    let Some(engine) = gpu_engine_with(|b| b.chunk_points(2_000)) else { return };
+    let scene = synthetic::scene("als", 60_000, 5).unwrap();
+    let set = FeatureSet::parse("planarity").unwrap();
+    let (whole, report) = engine.features(&scene.cloud(), &set, knn(10)).unwrap();
+    for after in [0, 1, 5, report.chunks - 2] {
+        let token = CancelToken::new();
+        let done = Arc::new(Mutex::new(0));
+        let listening = engine.cancelled_by(&token).on_progress({
+            let (token, done) = (token.clone(), done.clone());
+            move |progress| {
+                assert_eq!(progress.points, 60_000);
+                let mut done = done.lock().unwrap();
+                *done += 1;
+                if *done > after {
+                    token.cancel();
+                }
+            }
+        });
+        let ended = listening.features(&scene.cloud(), &set, knn(10));
+        assert!(matches!(ended, Err(Error::Cancelled)), "after {after} chunks");
+        // Those under way may still end.
+        assert!(*done.lock().unwrap() <= after + 3, "{} chunks after {after}", done.lock().unwrap());
+        assert!(matches!(listening.neighbors(&scene.cloud(), knn(3)), Err(Error::Cancelled)));
+    }
+    let stats = engine.pool_stats().unwrap();
+    assert_eq!((stats.bytes_in_use, stats.bytes_requested), (0, 0));
+    let (again, _) = engine.features(&scene.cloud(), &set, knn(10)).unwrap();
+    assert_eq!(again.iter().next().unwrap().values, whole.iter().next().unwrap().values);
+}

@@ -2,7 +2,7 @@
 
 alias Dist = f32;
 const FAR: Dist = 16777216.0;
-const REACH_LIMIT: f32 = 4096.0;
+const REACH_LIMIT: f32 = NARROW_LIMIT;
 
 fn dist_sq(q: vec3<f32>, candidate: vec4<f32>) -> Dist {
     let o = candidate.xyz - q;

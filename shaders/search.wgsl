@@ -103,6 +103,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let count_there = f32(home_count);
     #end
     var reach = outside + REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * count_there));
+    #if QUEUED
+    // The first kernel has looked that far.
+    reach = max(reach, NARROW_LIMIT);
+    #end
     reach = clamp(reach, 1.5, REACH_LIMIT);
     for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
         #list_reset
@@ -137,7 +141,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
             // Beside a surface nothing is seen for long, then thousands of points at once.
+            #if QUEUED
+            let most = 1.3;
+            #else
             let most = select(4.0, 1.6, seen < 2u);
+            #end
             reach = min(reach * clamp(1.2 * wanted, 1.5, most), REACH_LIMIT);
             #if WITHIN
             reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);

@@ -54,7 +54,9 @@ const RANGES: u32 = 8;
 /// Rows and points that one invocation may visit: lavapipe ends all loops after 65,535 iterations, without a word.
 const STEP_LIMIT: u32 = 30_000;
 /// Search radii tried before a query is left to the CPU.
-const ATTEMPTS: u32 = 12;
+const ATTEMPTS: u32 = 16;
+/// How far the kernel with the narrow distances looks, in quanta.
+const NARROW_LIMIT: f32 = 4096.0;
 /// First radius, in units of the one that holds k points at the cube's mean density on a surface.
 const REACH_FACTOR: f32 = 1.2;
 
@@ -100,7 +102,8 @@ impl Text {
             .constant("FLAG_ALONE", Flags::ALONE.0)
             .constant("FLAG_NO_RADIUS", Flags::NO_RADIUS.0)
             .constant("FLAG_EMPTY", Flags::EMPTY.0)
-            .float("REACH_FACTOR", REACH_FACTOR);
+            .float("REACH_FACTOR", REACH_FACTOR)
+            .float("NARROW_LIMIT", NARROW_LIMIT);
         text.add(PRELUDE);
         text
     }

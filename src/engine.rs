@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::backend::cpu::Cpu;
+use crate::backend::cpu::CpuSearch;
 use crate::backend::gpu::Gpu;
 use crate::backend::{Job, PointAttributes, Strategy};
 use crate::cloud::PointCloud;
@@ -40,6 +40,7 @@ pub struct EngineBuilder {
     backend: Backend,
     adapter: Option<String>,
     chunk_points: Option<usize>,
+    cpu_search: CpuSearch,
 }
 
 impl EngineBuilder {
@@ -65,6 +66,13 @@ impl EngineBuilder {
         self
     }
 
+    /// How the CPU finds neighbours; [`CpuSearch::Blocks`] unless said.
+    #[must_use]
+    pub fn cpu_search(mut self, search: CpuSearch) -> Self {
+        self.cpu_search = search;
+        self
+    }
+
     /// Opens the adapter, if one may be used.
     ///
     /// # Errors
@@ -83,7 +91,7 @@ impl EngineBuilder {
                 }
             },
         };
-        Ok(Engine { backend: self.backend, gpu: gpu.map(Arc::new), fallback })
+        Ok(Engine { backend: self.backend, gpu: gpu.map(Arc::new), fallback, cpu_search: self.cpu_search })
     }
 }
 
@@ -93,6 +101,7 @@ pub struct Engine {
     backend: Backend,
     gpu: Option<Arc<Gpu>>,
     fallback: Option<String>,
+    cpu_search: CpuSearch,
 }
 
 impl Engine {
@@ -422,7 +431,7 @@ impl Engine {
                 if job.asked().len() > 0 {
                     report.backend = "cpu";
                 }
-                let out = work(&Cpu, &job, &mut report)?;
+                let out = work(&self.cpu_search, &job, &mut report)?;
                 (out, report)
             }
         };

@@ -51,6 +51,7 @@ pub mod synthetic;
 mod together;
 mod unit;
 
+pub use backend::cpu::CpuSearch;
 pub use backend::gpu::{AdapterInfo, adapters};
 pub use cloud::{MAX_POINTS, PointCloud};
 pub use color::ColorDepth;

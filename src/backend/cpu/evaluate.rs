@@ -2,7 +2,8 @@
 
 use glam::DVec3;
 
-use super::index::{Center, Search};
+use super::index::Center;
+use super::search::Search;
 use crate::backend::{Job, Known, PointAttributes};
 use crate::features::{Around, Attributes, FeatureSet, Flags, Input, Members, Row, Shape, quadric};
 use crate::moments::Moments;
@@ -20,6 +21,8 @@ pub(super) struct Evaluator<'a> {
     own: Vec<usize>,
     members: Members,
     with_plane: bool,
+    /// Whether sums over all members are enough, which do not depend on their order.
+    in_any_order: bool,
 }
 
 /// One value: of which neighbourhood, of which point, of which column (`None`: the flags), and its bits.
@@ -39,6 +42,7 @@ impl<'a> Evaluator<'a> {
             radii: scales.radii(),
             members: set.members(),
             with_plane: set.needs_plane(),
+            in_any_order: scales.len() == 1 && !scales.has_optimal() && !set.members().any(),
             job,
             scales,
             known,
@@ -57,12 +61,20 @@ impl<'a> Evaluator<'a> {
         mut put: impl FnMut(Value),
     ) {
         let mut lengths = std::mem::take(&mut search.lengths);
-        search.find(center, self.scales.rule);
-        let (found, offsets) = search.members();
-        self.scales.lengths(found, offsets, &mut lengths);
+        let (found, offsets): (&[(u64, u32)], &[[i64; 3]]) = if self.in_any_order {
+            let offsets = search.offsets(center, self.scales.rule);
+            lengths.clear();
+            lengths.push(offsets.len());
+            (&[], offsets)
+        } else {
+            search.find(center, self.scales.rule);
+            let (found, offsets) = search.members();
+            self.scales.lengths(found, offsets, &mut lengths);
+            (found, offsets)
+        };
         let quantum = self.job.lattice.frame.quantum();
         for (scale, &length) in lengths.iter().enumerate() {
-            let (found, offsets) = (&found[..length], &offsets[..length]);
+            let (found, offsets) = (found.get(..length).unwrap_or_default(), &offsets[..length]);
             let moments = Moments::new(offsets, center.is_foreign());
             let radius = self.radii[scale];
             let mut shape = Shape::new(&moments, quantum, radius, Attributes::default(), self.with_plane);

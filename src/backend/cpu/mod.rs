@@ -3,10 +3,14 @@
 //! Each place of the cloud is searched and computed once, in the order of a space-filling curve; the answer is
 //! then written to every point there.
 
+mod boxes;
 mod evaluate;
 mod index;
+mod near;
+mod order;
+mod reference;
 pub(crate) mod scan;
-mod sites;
+mod search;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -14,9 +18,10 @@ use rayon::prelude::*;
 
 use self::evaluate::Evaluator;
 pub(crate) use self::evaluate::Value;
+pub use self::index::CpuSearch;
 pub(crate) use self::index::{Center, CpuIndex};
-use self::index::{SITES_PER_TASK, Search};
-use self::sites::Sites;
+use self::order::Order;
+use self::search::Search;
 use super::{Beneath, Job, Known, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
@@ -26,10 +31,10 @@ use crate::neighborhood::Neighbors;
 use crate::report::Report;
 use crate::scales::{Ends, Scales};
 
-#[derive(Debug)]
-pub(crate) struct Cpu;
+/// Blocks of queries answered by one task at a time: enough to hide its start, few enough to balance.
+const BLOCKS_PER_TASK: usize = 32;
 
-impl Strategy for Cpu {
+impl Strategy for CpuSearch {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         report.chunks = 1;
         if !set.needs_neighbors() {
@@ -49,17 +54,17 @@ impl Strategy for Cpu {
         report: &mut Report,
     ) -> Result<Vec<RawColumns>> {
         report.chunks = 1;
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
         Ok(report.time("query", || of_neighborhoods(job, set, scales, known, &index)))
     }
 
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
         Ok(report.time("query", || last_members(job, scales, &index)))
     }
 
     fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
         let rule = job.neighborhood.rule(job.lattice.len(), &job.lattice.frame);
         let out = zeros(job.lattice.len());
         report.time("query", || {
@@ -76,7 +81,7 @@ impl Strategy for Cpu {
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
         report.chunks = 1;
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
         Ok(report.time("query", || neighbor_lists(job, &index)))
     }
 }
@@ -165,7 +170,7 @@ pub(crate) fn columns_of(
     let of = |search: &mut Search<'_>, &point: &u32| {
         let mut values = Vec::new();
         let center = index.center(job.asked().points[point as usize], job.is_foreign());
-        evaluator.compute(search, center, &[point], |value| values.push(value));
+        evaluator.compute(search.alone(center), center, &[point], |value| values.push(value));
         values
     };
     points.par_iter().map_init(|| Search::new(index), of).flatten_iter().collect()
@@ -180,7 +185,7 @@ pub(crate) fn last_members_of(
 ) -> Vec<(u64, u32)> {
     let of = |search: &mut Search<'_>, &point: &u32| {
         let center = index.center(job.asked().points[point as usize], job.is_foreign());
-        last_member(search, center, scales).unwrap_or((u64::MAX, u32::MAX))
+        last_member(search.alone(center), center, scales).unwrap_or((u64::MAX, u32::MAX))
     };
     points.par_iter().map_init(|| Search::new(index), of).collect()
 }
@@ -229,16 +234,20 @@ fn zeros(n: usize) -> Vec<AtomicU32> {
 
 /// Runs `work` for every place that is asked about, with the rows of what is there.
 fn each_site(job: &Job<'_>, index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, Center, &[u32]) + Sync) {
-    let foreign = job.queries.map(Sites::new);
-    let sites = foreign.as_ref().unwrap_or(index.sites());
-    (0..sites.len() as u32).into_par_iter().with_min_len(SITES_PER_TASK).for_each_init(
+    let foreign = job.queries.map(Order::new);
+    let order = foreign.as_ref().unwrap_or(&index.order);
+    (0..order.blocks()).into_par_iter().with_min_len(BLOCKS_PER_TASK).for_each_init(
         || Search::new(index),
-        |search, site| {
-            let center = match foreign {
-                Some(_) => Center::Foreign(sites.places()[site as usize]),
-                None => Center::Site(site),
-            };
-            work(search, center, sites.points(site));
+        |search, block| {
+            let block = order.block(block);
+            search.enter(order.bounds(block.clone()));
+            for site in order.sites(block) {
+                let center = match foreign {
+                    Some(_) => Center::Foreign(order.place(site.start)),
+                    None => Center::Site(site.start as u32, site.len() as u32),
+                };
+                work(search, center, &order.points()[site]);
+            }
         },
     );
 }

@@ -26,7 +26,7 @@ use self::lists::Use;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
-use super::cpu::{Cpu, CpuIndex};
+use super::cpu::{CpuIndex, CpuSearch};
 use super::{Beneath, Job, Known, Strategy};
 use crate::cloud::dist_sq;
 use crate::columns::RawColumns;
@@ -196,7 +196,9 @@ impl Strategy for Gpu {
         }
         if let Some(reason) = beyond_kernels(scales.rule) {
             report.fallback = Some(reason);
-            return self.workers.install(|| Cpu.features_of_members(job, set, scales, known, report));
+            return self
+                .workers
+                .install(|| CpuSearch::default().features_of_members(job, set, scales, known, report));
         }
         let kernel = kernel::Evaluate::of(set);
         let columns = scales.len() * (set.len() + 1).max(kernel.needs.record_words() as usize);
@@ -219,7 +221,7 @@ impl Strategy for Gpu {
         }
         if let Some(reason) = beyond_kernels(scales.rule) {
             report.fallback = Some(reason);
-            return self.workers.install(|| Cpu.last_members(job, scales, report));
+            return self.workers.install(|| CpuSearch::default().last_members(job, scales, report));
         }
         let widest = 4 * list_words(scales).max(kernel::Needs::default().record_words() as usize) as u64;
         self.run(job, scales, widest, report, |runner, plan, report| {
@@ -249,7 +251,7 @@ impl Strategy for Gpu {
             Ends::Counts(_, None) => self.nearest(job, &scales, report),
             Ends::Counts(_, Some(_)) => {
                 report.fallback = Some("the CPU found the lists of the optimal neighbourhoods".to_owned());
-                self.workers.install(|| Cpu.neighbors(job, report))
+                self.workers.install(|| CpuSearch::default().neighbors(job, report))
             }
         }
     }

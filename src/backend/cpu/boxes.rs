@@ -34,7 +34,7 @@ impl Eight {
     }
 
     /// Which of the boxes meet this one, as bits.
-    #[inline]
+    #[inline(always)]
     fn meeting(&self, low: [i32; 3], high: [i32; 3]) -> u32 {
         let mut apart = [0i32; FAN];
         for a in 0..3 {
@@ -82,6 +82,7 @@ impl Boxes {
     }
 
     /// Visits the blocks whose boxes meet this one, in their order, until `visit` says no.
+    #[inline(always)]
     pub(super) fn each_meeting(&self, low: [i32; 3], high: [i32; 3], mut visit: impl FnMut(usize) -> bool) {
         // For each level, which parent is being looked at, and which of its boxes are still to be.
         let mut left = [(0usize, 0u32); MOST_LEVELS];

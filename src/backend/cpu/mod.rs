@@ -115,13 +115,7 @@ fn of_neighborhoods(
     // Sites write to the points they hold, which lie anywhere in the columns: relaxed atomics cost a plain store.
     let cells: Vec<(Vec<_>, Vec<AtomicU32>)> =
         (0..scales.len()).map(|_| (set.iter().map(|_| zeros(n)).collect(), zeros(n))).collect();
-    each_site(job, index, |search, center, points| {
-        evaluator.compute(search, center, points, |(scale, point, column, bits)| {
-            let (values, flags) = &cells[scale];
-            let column: &Vec<AtomicU32> = column.map_or(flags, |column| &values[column]);
-            column[point as usize].store(bits, Relaxed);
-        });
-    });
+    each_block(job, index, |search, sites| fill(&evaluator, search, sites, &cells));
     let to_floats = |column: Vec<AtomicU32>| {
         column.into_iter().map(|cell| f32::from_bits(cell.into_inner())).collect::<Vec<f32>>()
     };
@@ -130,6 +124,25 @@ fn of_neighborhoods(
         flags: flags.into_iter().map(AtomicU32::into_inner).collect(),
     };
     cells.into_iter().map(to_columns).collect()
+}
+
+/// Columns of values, and one of flags.
+type Cells = (Vec<Vec<AtomicU32>>, Vec<AtomicU32>);
+
+/// Computes a block's points. Everything that this calls often is inlined, so that it is compiled for wider registers
+/// as well, which are used where there are any.
+#[multiversion::multiversion(targets("x86_64+avx2+bmi1+bmi2+fma+lzcnt+popcnt"))]
+fn fill(
+    evaluator: &Evaluator<'_>,
+    search: &mut Search<'_>,
+    sites: &mut dyn Iterator<Item = (Center, &[u32])>,
+    cells: &[Cells],
+) {
+    evaluator.compute(search, sites, |(scale, point, column, bits)| {
+        let (values, flags) = &cells[scale];
+        let column: &Vec<AtomicU32> = column.map_or(flags, |column| &values[column]);
+        column[point as usize].store(bits, Relaxed);
+    });
 }
 
 /// The last member of each point's neighbourhood, if its number is what cuts it.
@@ -167,10 +180,11 @@ pub(crate) fn columns_of(
     points: &[u32],
 ) -> Vec<Value> {
     let evaluator = Evaluator::new(job, set, scales, known);
-    let of = |search: &mut Search<'_>, &point: &u32| {
+    let of = |search: &mut Search<'_>, point: &u32| {
         let mut values = Vec::new();
-        let center = index.center(job.asked().points[point as usize], job.is_foreign());
-        evaluator.compute(search.alone(center), center, &[point], |value| values.push(value));
+        let center = index.center(job.asked().points[*point as usize], job.is_foreign());
+        let site = (center, std::slice::from_ref(point));
+        evaluator.compute(search.alone(center), std::iter::once(site), |value| values.push(value));
         values
     };
     points.par_iter().map_init(|| Search::new(index), of).flatten_iter().collect()
@@ -234,6 +248,15 @@ fn zeros(n: usize) -> Vec<AtomicU32> {
 
 /// Runs `work` for every place that is asked about, with the rows of what is there.
 fn each_site(job: &Job<'_>, index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, Center, &[u32]) + Sync) {
+    each_block(job, index, |search, sites| sites.for_each(|(center, points)| work(search, center, points)));
+}
+
+/// Runs `work` for every block of places that is asked about: its sites, each with the rows of what is there.
+fn each_block(
+    job: &Job<'_>,
+    index: &CpuIndex<'_>,
+    work: impl Fn(&mut Search<'_>, &mut dyn Iterator<Item = (Center, &[u32])>) + Sync,
+) {
     let foreign = job.queries.map(Order::new);
     let order = foreign.as_ref().unwrap_or(&index.order);
     (0..order.blocks()).into_par_iter().with_min_len(BLOCKS_PER_TASK).for_each_init(
@@ -241,13 +264,14 @@ fn each_site(job: &Job<'_>, index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>,
         |search, block| {
             let block = order.block(block);
             search.enter(order.bounds(block.clone()));
-            for site in order.sites(block) {
+            let mut sites = order.sites(block).map(|site| {
                 let center = match foreign {
                     Some(_) => Center::Foreign(order.place(site.start)),
                     None => Center::Site(site.start as u32, site.len() as u32),
                 };
-                work(search, center, &order.points()[site]);
-            }
+                (center, &order.points()[site])
+            });
+            work(search, &mut sites);
         },
     );
 }

@@ -115,6 +115,7 @@ pub(super) struct Near<R> {
 impl<R: Real> Near<R> {
     /// Gathers the points within the region's reach of its box; of a block at one place no more than `k`. Gives up at
     /// more than `most`.
+    #[inline(always)]
     pub(super) fn gather(
         &mut self,
         order: &Order,
@@ -131,19 +132,24 @@ impl<R: Real> Near<R> {
         self.len = 0;
         let size: [R; 3] = std::array::from_fn(|a| R::of(region.high[a].wrapping_sub(region.low[a])));
         let mut row = 0..0;
-        boxes.each_meeting(low, high, |block| {
-            let mut block = order.block(block);
-            if block.len() > BLOCK {
-                block.end = block.start + k.map_or(block.len(), |k| block.len().min(k));
-            }
-            if block.start == row.end {
-                row.end = block.end;
-                return true;
-            }
-            let row = std::mem::replace(&mut row, block);
-            self.add(order, row, size, within);
-            self.len <= most
-        });
+        boxes.each_meeting(
+            low,
+            high,
+            #[inline(always)]
+            |block| {
+                let mut block = order.block(block);
+                if block.len() > BLOCK {
+                    block.end = block.start + k.map_or(block.len(), |k| block.len().min(k));
+                }
+                if block.start == row.end {
+                    row.end = block.end;
+                    return true;
+                }
+                let row = std::mem::replace(&mut row, block);
+                self.add(order, row, size, within);
+                self.len <= most
+            },
+        );
         self.add(order, row, size, within);
         let padded = self.padded();
         for axis in &mut self.axes {
@@ -152,6 +158,7 @@ impl<R: Real> Near<R> {
         self.len <= most
     }
 
+    #[inline(always)]
     fn padded(&self) -> usize {
         self.len.next_multiple_of(LANES)
     }
@@ -160,7 +167,7 @@ impl<R: Real> Near<R> {
     #[inline(always)]
     fn add(&mut self, order: &Order, row: std::ops::Range<usize>, size: [R; 3], within: R) {
         let (len, added) = (self.len, row.len());
-        let room = len + added + LANES;
+        let room = len + added + 2 * LANES;
         if self.at.len() < room {
             let room = room.max(2 * self.at.len());
             self.axes.iter_mut().for_each(|axis| axis.resize(room, R::ZERO));
@@ -193,6 +200,7 @@ impl<R: Real> Near<R> {
         self.len += kept;
     }
 
+    #[inline(always)]
     fn local(&self, place: [i32; 3]) -> [R; 3] {
         std::array::from_fn(|a| R::of(place[a].wrapping_sub(self.origin[a])))
     }
@@ -217,12 +225,19 @@ impl<R: Real> Near<R> {
     /// Lists the candidates within a threshold.
     #[inline(always)]
     fn pick(&mut self, within: R) -> usize {
-        let dist = &self.dist[..self.len];
-        let picked = &mut self.picked[..self.len];
+        let padded = self.padded();
+        let dist = &self.dist[..padded];
+        let picked = &mut self.picked[..padded + LANES];
         let mut count = 0;
-        for (i, d) in dist.iter().enumerate() {
-            picked[count] = i as u32;
-            count += usize::from(*d <= within);
+        // One test of bounds for eight candidates.
+        for (dist, first) in dist.chunks_exact(LANES).zip((0u32..).step_by(LANES)) {
+            let Some(room) = picked.get_mut(count..count + LANES) else { break };
+            let mut own = 0;
+            for (i, d) in (first..).zip(dist) {
+                room[own & (LANES - 1)] = i;
+                own += usize::from(*d <= within);
+            }
+            count += own;
         }
         count
     }
@@ -311,21 +326,25 @@ impl<R: Real> Near<R> {
     }
 
     /// Drops the last of the members picked, by (squared distance, index).
+    #[inline(always)]
     fn drop_last(&mut self, order: &Order, count: usize) {
-        let mut last = 0;
-        for i in 1..count {
-            let (own, other) = (self.picked[i] as usize, self.picked[last] as usize);
-            let farther = self.dist[own] > self.dist[other];
-            if farther
-                || self.dist[own] == self.dist[other] && self.index(order, own) > self.index(order, other)
-            {
-                last = i;
-            }
+        let picked = &self.picked[..count];
+        let (mut last, mut farthest, mut tie) = (0, R::ZERO, false);
+        for (i, &candidate) in picked.iter().enumerate() {
+            let dist = self.dist[candidate as usize];
+            tie = dist == farthest || tie && dist <= farthest;
+            (last, farthest) = if dist > farthest { (i, dist) } else { (last, farthest) };
+        }
+        if tie {
+            let tied = (0..count).filter(|&i| self.dist[self.picked[i] as usize] == farthest);
+            let index = |i: &usize| self.index(order, self.picked[*i] as usize);
+            last = tied.max_by_key(index).unwrap_or(last);
         }
         self.picked.swap(last, count - 1);
     }
 
     /// Index in the cloud of a candidate.
+    #[inline(always)]
     fn index(&self, order: &Order, candidate: usize) -> u32 {
         order.points()[self.at[candidate] as usize]
     }
@@ -362,12 +381,18 @@ impl<R: Real> Near<R> {
         std::array::from_fn(|a| (self.axes[a][i] - local[a]).to_i64())
     }
 
-    /// Offsets of the members picked from the query.
+    /// Offsets of the members picked from the query, axis by axis.
     #[inline(always)]
-    pub(super) fn offsets(&self, place: [i32; 3], count: usize, out: &mut Vec<[i64; 3]>) {
+    pub(super) fn offsets(&self, place: [i32; 3], count: usize, out: &mut [Vec<f64>; 3]) {
         let local = self.local(place);
-        out.clear();
-        out.extend(self.picked[..count].iter().map(|&candidate| self.offset(local, candidate)));
+        let picked = &self.picked[..count];
+        for a in 0..3 {
+            let axis = &self.axes[a][..self.len];
+            out[a].resize(count, 0.0);
+            for (out, &candidate) in out[a].iter_mut().zip(picked) {
+                *out = (axis[candidate as usize] - local[a]).to_f64();
+            }
+        }
     }
 
     /// The members picked as (squared distance, index) in that order, and their offsets from the query.

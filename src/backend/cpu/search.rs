@@ -39,6 +39,7 @@ pub(super) struct Search<'i> {
     bounds: Vec<u64>,
     found: Vec<(u64, u32)>,
     offsets: Vec<[i64; 3]>,
+    by_axis: [Vec<f64>; 3],
     /// Where the neighbourhoods end, for who asks for several.
     pub(super) lengths: Vec<usize>,
 }
@@ -67,6 +68,7 @@ impl<'i> Search<'i> {
             bounds: Vec::new(),
             found: Vec::new(),
             offsets: Vec::new(),
+            by_axis: Default::default(),
             lengths: Vec::new(),
         }
     }
@@ -96,10 +98,11 @@ impl<'i> Search<'i> {
         &self.found
     }
 
-    /// Offsets of the members from the centre, in any order.
-    pub(super) fn offsets(&mut self, center: Center, rule: Rule) -> &[[i64; 3]] {
+    /// Offsets of the members from the centre in any order, axis by axis: exact in f64.
+    #[inline(always)]
+    pub(super) fn offsets(&mut self, center: Center, rule: Rule) -> &[Vec<f64>; 3] {
         self.search(center, rule, Give::Offsets);
-        &self.offsets
+        &self.by_axis
     }
 
     /// Finds the members of a neighbourhood, for [`members`](Self::members).
@@ -137,6 +140,13 @@ impl<'i> Search<'i> {
         let index = self.index;
         let (place, own) = index.resolve(center);
         if rule.cuts && own.len() >= rule.k {
+            if give == Give::Offsets {
+                for axis in &mut self.by_axis {
+                    axis.clear();
+                    axis.resize(rule.k, 0.0);
+                }
+                return;
+            }
             self.found.clear();
             self.found.extend(own[..rule.k].iter().map(|&i| (0, i)));
             self.offsets.clear();
@@ -152,6 +162,10 @@ impl<'i> Search<'i> {
                     let p = index.lattice.points[i as usize];
                     std::array::from_fn(|a| i64::from(p[a]) - i64::from(place[a]))
                 }));
+                for (a, axis) in self.by_axis.iter_mut().enumerate() {
+                    axis.clear();
+                    axis.extend(self.offsets.iter().map(|o| o[a] as f64));
+                }
             }
         }
     }
@@ -175,21 +189,14 @@ impl<'i> Search<'i> {
                 false => self.wide.select(order, place, wanted, region.reach_sq, self.last),
             };
             let Some((count, threshold)) = selected else {
-                let k = rule.k;
-                let holds = if narrow { self.near.holds(place, k) } else { self.wide.holds(place, k) };
-                // Whoever lacks candidates is followed by others who do.
-                let reach_sq = match holds {
-                    Some(bound) => (bound as f64 * 1.1) as u64,
-                    None => self.bound(boxes, self.home, k),
-                };
-                self.gather(boxes, reach_sq.min(wanted.limit), wanted, place);
+                self.gather_more(boxes, narrow, rule.k, wanted, place);
                 continue;
             };
             self.last = threshold;
             self.reached = self.reached.max(threshold);
             match (give, narrow) {
-                (Give::Offsets, true) => self.near.offsets(place, count, &mut self.offsets),
-                (Give::Offsets, false) => self.wide.offsets(place, count, &mut self.offsets),
+                (Give::Offsets, true) => self.near.offsets(place, count, &mut self.by_axis),
+                (Give::Offsets, false) => self.wide.offsets(place, count, &mut self.by_axis),
                 (Give::Sorted, true) => {
                     self.near.sorted(order, place, count, &mut self.found, &mut self.offsets);
                 }
@@ -201,8 +208,21 @@ impl<'i> Search<'i> {
         }
     }
 
+    /// Gathers candidates again, as far as is surely enough for this query.
+    #[cold]
+    fn gather_more(&mut self, boxes: &Boxes, narrow: bool, k: usize, wanted: Wanted, place: [i32; 3]) {
+        let holds = if narrow { self.near.holds(place, k) } else { self.wide.holds(place, k) };
+        // Whoever lacks candidates is followed by others who do.
+        let reach_sq = match holds {
+            Some(bound) => (bound as f64 * 1.1) as u64,
+            None => self.bound(boxes, self.home, k),
+        };
+        self.gather(boxes, reach_sq.min(wanted.limit), wanted, place);
+    }
+
     /// Gathers candidates around a box that was entered: as far as the rule's radius, else as far as the neighbours of the
     /// box before reached, else as far as is surely enough.
+    #[inline(always)]
     fn gather_first(&mut self, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
         let reach_sq = match (wanted.k, self.ahead) {
             (None, _) => wanted.limit,
@@ -212,6 +232,7 @@ impl<'i> Search<'i> {
         self.gather(boxes, reach_sq.min(wanted.limit), wanted, place)
     }
 
+    #[inline(always)]
     fn gather(&mut self, boxes: &Boxes, reach_sq: u64, wanted: Wanted, place: [i32; 3]) -> Region {
         let order = &self.index.order;
         let is_point = self.home[0] == self.home[1];
@@ -228,12 +249,24 @@ impl<'i> Search<'i> {
             self.gathered = Some((region, wanted.k));
             return region;
         }
-        // Too much for the box: this query, and the others of it, look for themselves.
+        self.gather_alone(boxes, wanted, place)
+    }
+
+    /// Gathers candidates of one query of a box around which there are too many: the others of it look for themselves, too.
+    #[cold]
+    fn gather_alone(&mut self, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
         self.crowded = true;
         self.home = [place; 2];
         let k = wanted.k.unwrap_or(usize::MAX);
         let reach_sq = self.bound(boxes, self.home, k).min(wanted.limit);
-        self.gather(boxes, reach_sq, wanted, place)
+        let (order, low, high) = (&self.index.order, place, place);
+        let region = Region { low, high, reach_sq };
+        match region.is_narrow() {
+            true => self.near.gather(order, boxes, &region, wanted.k, usize::MAX),
+            false => self.wide.gather(order, boxes, &region, wanted.k, usize::MAX),
+        };
+        self.gathered = Some((region, wanted.k));
+        region
     }
 
     /// A squared distance within which every place of a box has `k` points: the k-th of the blocks' nearest the box, taken

@@ -15,7 +15,8 @@ const K: u32 = 20;
 const RADIUS: f64 = 0.85;
 
 /// What pgeof's compute_features gives.
-const ELEVEN: &str = "linearity,planarity,sphericity,verticality_unary,normals,length,surface,volume,surface_variation";
+const ELEVEN: &str =
+    "linearity,planarity,sphericity,verticality_unary,normals,length,surface,volume,surface_variation";
 
 fn engine(search: CpuSearch) -> Engine {
     Engine::builder().backend(Backend::Cpu).cpu_search(search).build().expect("the CPU is always there")

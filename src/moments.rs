@@ -1,5 +1,7 @@
 //! Exact integer sums over one neighbourhood: what every formula starts from, on either backend.
 
+use wide::f64x4;
+
 use crate::features::Flags;
 
 /// Sums of lattice offsets from the query over the members of N, in quanta, and exact facts about their shape.
@@ -62,38 +64,41 @@ impl Moments {
     /// zero unless it is asked for.
     #[inline(always)]
     pub(crate) fn by_axis(offsets: [&[f64]; 3], foreign: bool, with_distances: bool) -> Self {
-        const L: usize = 4;
         let [x, y, z] = offsets;
         let n = x.len().min(y.len()).min(z.len());
-        let whole = n - n % L;
-        let mut sums = Sums::<L>::new();
-        let [rows_x, rows_y, rows_z] = offsets.map(|axis| axis[..whole].chunks_exact(L));
-        for ((x, y), z) in rows_x.zip(rows_y).zip(rows_z) {
-            let row = |axis: &[f64]| -> [f64; L] { std::array::from_fn(|l| axis[l]) };
-            sums.add([row(x), row(y), row(z)]);
+        let mut sums = Sums::new();
+        let ([x_rows, y_rows, z_rows], rests) = {
+            let rows = offsets.map(|axis| axis[..n].as_chunks::<4>());
+            (rows.map(|rows| rows.0), rows.map(|rows| rows.1))
+        };
+        for ((x, y), z) in x_rows.iter().zip(y_rows).zip(z_rows) {
+            sums.add([x, y, z].map(|row| f64x4::new(*row)), f64x4::splat(0.0));
         }
-        let mut rest = Sums::<1>::new();
-        for i in whole..n {
-            rest.add([[x[i]], [y[i]], [z[i]]]);
+        for ((x, y), z) in rests[0].iter().zip(rests[1]).zip(rests[2]) {
+            let one = |v: &f64| f64x4::new([*v, 0.0, 0.0, 0.0]);
+            sums.add(
+                [one(x), one(y), one(z)],
+                f64x4::new([0.0, f64::INFINITY, f64::INFINITY, f64::INFINITY]),
+            );
         }
-        let radius_sq = rest.radius_sq[0].max(largest(sums.radius_sq));
+        let radius_sq = sums.radius_sq.to_array().into_iter().fold(0.0, larger);
         // Sums of whole numbers in f64 are exact below 2^53, and no product is larger than the largest squared distance.
         if radius_sq * n as f64 >= (1u64 << 53) as f64 {
             return Self::of_wide(offsets, foreign);
         }
-        let total = |lanes: [f64; L], rest: [f64; 1]| (lanes.iter().sum::<f64>() + rest[0]) as i64;
+        let total = |lanes: f64x4| lanes.to_array().iter().sum::<f64>() as i64;
         let mut m = Self {
             n: n as u32,
-            sum: std::array::from_fn(|a| total(sums.sum[a], rest.sum[a])),
-            square: std::array::from_fn(|a| total(sums.square[a], rest.square[a]).into()),
+            sum: sums.sum.map(total),
+            square: sums.square.map(|lanes| total(lanes).into()),
             radius_sq: radius_sq as u64,
             ..Self::default()
         };
-        let low = std::array::from_fn(|a| smallest(sums.low[a]).min(rest.low[a][0]) as i64);
-        let high = std::array::from_fn(|a| largest(sums.high[a]).max(rest.high[a][0]) as i64);
-        let mut nearest = rest.nearest.map(|lane| lane[0]);
-        for d in sums.nearest.into_iter().flatten() {
-            nearest = [nearest[0].min(d), nearest[1].min(d.max(nearest[0]))];
+        let low = sums.low.map(|lanes| lanes.to_array().into_iter().fold(f64::INFINITY, smaller) as i64);
+        let high = sums.high.map(|lanes| lanes.to_array().into_iter().fold(f64::NEG_INFINITY, larger) as i64);
+        let mut nearest = [f64::INFINITY; 2];
+        for d in sums.nearest.into_iter().flat_map(f64x4::to_array) {
+            nearest = [smaller(nearest[0], d), smaller(nearest[1], larger(d, nearest[0]))];
         }
         // Infinity, where there is none, becomes the largest number.
         m.complete(low, high, nearest.map(|d| d as u64), foreign);
@@ -179,61 +184,57 @@ impl Moments {
     }
 }
 
-/// Sums over every L-th member.
-struct Sums<const L: usize> {
-    sum: [[f64; L]; 3],
-    square: [[f64; L]; 6],
-    low: [[f64; L]; 3],
-    high: [[f64; L]; 3],
-    radius_sq: [f64; L],
-    nearest: [[f64; L]; 2],
+/// Sums over every fourth member.
+struct Sums {
+    sum: [f64x4; 3],
+    square: [f64x4; 6],
+    low: [f64x4; 3],
+    high: [f64x4; 3],
+    radius_sq: f64x4,
+    nearest: [f64x4; 2],
 }
 
-impl<const L: usize> Sums<L> {
+impl Sums {
     #[inline(always)]
     fn new() -> Self {
+        let [zero, low, high] = [0.0, f64::INFINITY, f64::NEG_INFINITY].map(f64x4::splat);
         Self {
-            sum: [[0.0; L]; 3],
-            square: [[0.0; L]; 6],
-            low: [[f64::INFINITY; L]; 3],
-            high: [[f64::NEG_INFINITY; L]; 3],
-            radius_sq: [0.0; L],
-            nearest: [[f64::INFINITY; L]; 2],
+            sum: [zero; 3],
+            square: [zero; 6],
+            low: [low; 3],
+            high: [high; 3],
+            radius_sq: zero,
+            nearest: [low; 2],
         }
     }
 
+    /// Adds offsets. `missing` is infinite in lanes that hold none, whose offset is zero.
     #[inline(always)]
-    fn add(&mut self, o: [[f64; L]; 3]) {
-        // Spelled out: with f64::min and max each comparison would look for NaN.
-        let smaller = |a: f64, b: f64| if a < b { a } else { b };
-        let larger = |a: f64, b: f64| if a > b { a } else { b };
+    fn add(&mut self, o: [f64x4; 3], missing: f64x4) {
         for a in 0..3 {
-            for l in 0..L {
-                self.sum[a][l] += o[a][l];
-                self.low[a][l] = smaller(o[a][l], self.low[a][l]);
-                self.high[a][l] = larger(o[a][l], self.high[a][l]);
-            }
+            self.sum[a] += o[a];
+            self.low[a] = self.low[a].fast_min(o[a] + missing);
+            self.high[a] = self.high[a].fast_max(o[a] - missing);
         }
-        for l in 0..L {
-            let [x, y, z] = [o[0][l], o[1][l], o[2][l]];
-            let products = [x * x, x * y, x * z, y * y, y * z, z * z];
-            for i in 0..6 {
-                self.square[i][l] += products[i];
-            }
-            let dist_sq = products[0] + products[3] + products[5];
-            self.radius_sq[l] = larger(dist_sq, self.radius_sq[l]);
-            self.nearest[1][l] = smaller(larger(dist_sq, self.nearest[0][l]), self.nearest[1][l]);
-            self.nearest[0][l] = smaller(dist_sq, self.nearest[0][l]);
+        let [x, y, z] = o;
+        let products = [x * x, x * y, x * z, y * y, y * z, z * z];
+        for (square, product) in self.square.iter_mut().zip(products) {
+            *square += product;
         }
+        let dist_sq = products[0] + products[3] + products[5];
+        self.radius_sq = self.radius_sq.fast_max(dist_sq);
+        let dist_sq = dist_sq + missing;
+        self.nearest[1] = self.nearest[1].fast_min(dist_sq.fast_max(self.nearest[0]));
+        self.nearest[0] = self.nearest[0].fast_min(dist_sq);
     }
 }
 
-fn smallest<const L: usize>(lanes: [f64; L]) -> f64 {
-    lanes.into_iter().fold(f64::INFINITY, |a, b| if b < a { b } else { a })
+fn smaller(a: f64, b: f64) -> f64 {
+    if b < a { b } else { a }
 }
 
-fn largest<const L: usize>(lanes: [f64; L]) -> f64 {
-    lanes.into_iter().fold(f64::NEG_INFINITY, |a, b| if b > a { b } else { a })
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
 }
 
 fn to_integers(offsets: [&[f64]; 3]) -> Vec<[i64; 3]> {

@@ -38,7 +38,16 @@ fn large() -> Vec<Cloud> {
     let mut sparse = clouds::terrain(4000);
     sparse.points.iter_mut().flatten().for_each(|v| *v = v.saturating_mul(30_000));
     sparse.name = "terrain spread until f32 cannot hold it".to_owned();
-    all.extend([crowded, outlier, edge(1), edge(-1), both, sparse, clouds::collinear(5000), clouds::coplanar(9000)]);
+    all.extend([
+        crowded,
+        outlier,
+        edge(1),
+        edge(-1),
+        both,
+        sparse,
+        clouds::collinear(5000),
+        clouds::coplanar(9000),
+    ]);
     all.extend([clouds::wide(4000), clouds::twins(5000), clouds::grid(19), clouds::identical(3000)]);
     all
 }
@@ -162,5 +171,11 @@ fn a_planted_difference_is_seen() {
         assert!(seen.is_err());
     }
     let frame = Frame::new([0.0; 3], 1.0).unwrap();
-    assert!(engine(CpuSearch::Reference).neighbors(&PointCloud::from_lattice(&[], frame), knn(1)).unwrap().0.is_empty());
+    assert!(
+        engine(CpuSearch::Reference)
+            .neighbors(&PointCloud::from_lattice(&[], frame), knn(1))
+            .unwrap()
+            .0
+            .is_empty()
+    );
 }

@@ -1,6 +1,7 @@
 //! Eigenvalues and vectors of symmetric 3×3 matrices, several side by side.
 
 use glam::DVec3;
+use wide::f64x8;
 
 /// Eigenvalues in descending order, none below zero, and their unit vectors.
 pub(crate) type Eigen = ([f64; 3], [DVec3; 3]);
@@ -14,34 +15,33 @@ const NOTHING: f64 = (f64::EPSILON * 0.5) * (f64::EPSILON * 0.5);
 /// Rounds that suffice for any matrix; four to six are usual.
 const SWEEPS: usize = 16;
 
-/// One entry of several matrices.
-type Lane<const L: usize> = [f64; L];
-
 /// Of symmetric matrices given as xx, xy, xz, yy, yz, zz, by cyclic Jacobi rotations.
 ///
 /// Jacobi keeps small eigenvalues and the vectors of near-equal ones accurate, where closed forms lose half the digits
 /// (Golub & Van Loan, Matrix Computations, 8.5). A matrix's solution is the same to the bit beside any others: rotations
 /// of what is diagonal turn by zero.
-#[inline(always)]
-pub(crate) fn eigen<const L: usize>(matrices: &[[f64; 6]; L], out: &mut [Eigen; L]) {
-    let (mut a, mut off) = ([[0.0; L]; 3], [[0.0; L]; 3]);
-    for l in 0..L {
-        let [xx, xy, xz, yy, yz, zz] = matrices[l];
-        (a[0][l], a[1][l], a[2][l]) = (xx, yy, zz);
-        // By the axis that they are not about.
-        (off[0][l], off[1][l], off[2][l]) = (yz, xz, xy);
-    }
-    let (one, zero) = ([1.0; L], [0.0; L]);
-    let mut v: [[Lane<L>; 3]; 3] = [[one, zero, zero], [zero, one, zero], [zero, zero, one]];
+#[inline]
+pub(crate) fn eigen(matrices: &[[f64; 6]; LANES]) -> [Eigen; LANES] {
+    let entry = |i: usize| f64x8::new(std::array::from_fn(|l| matrices[l][i]));
+    let mut a = [entry(0), entry(3), entry(5)];
+    // Off-diagonal entries by the axis that they are not about: yz, xz, xy.
+    let mut off = [entry(4), entry(2), entry(1)];
+    let (one, zero) = (f64x8::splat(1.0), f64x8::splat(0.0));
+    let mut v = [[one, zero, zero], [zero, one, zero], [zero, zero, one]];
     for _ in 0..SWEEPS {
-        if is_diagonal(&a, &off) {
+        let all =
+            is_nothing(off[2], a[0], a[1]) & is_nothing(off[1], a[0], a[2]) & is_nothing(off[0], a[1], a[2]);
+        if all.all() {
             break;
         }
-        rotate::<L, 0, 1, 2>(&mut a, &mut off, &mut v);
-        rotate::<L, 0, 2, 1>(&mut a, &mut off, &mut v);
-        rotate::<L, 1, 2, 0>(&mut a, &mut off, &mut v);
+        rotate::<0, 1, 2>(&mut a, &mut off, &mut v);
+        rotate::<0, 2, 1>(&mut a, &mut off, &mut v);
+        rotate::<1, 2, 0>(&mut a, &mut off, &mut v);
     }
-    for l in 0..L {
+    let a = a.map(f64x8::to_array);
+    let v = v.map(|row| row.map(f64x8::to_array));
+    let mut out = [([0.0; 3], [DVec3::ZERO; 3]); LANES];
+    for (l, (lambda, vectors)) in out.iter_mut().enumerate() {
         let mut order = [0, 1, 2];
         for (i, j) in [(0, 1), (0, 2), (1, 2)] {
             if a[order[i]][l] < a[order[j]][l] {
@@ -49,69 +49,55 @@ pub(crate) fn eigen<const L: usize>(matrices: &[[f64; 6]; L], out: &mut [Eigen; 
             }
         }
         for (i, e) in order.into_iter().enumerate() {
-            out[l].0[i] = a[e][l].max(0.0);
-            out[l].1[i] = DVec3::new(v[0][e][l], v[1][e][l], v[2][e][l]).normalize_or_zero();
+            lambda[i] = a[e][l].max(0.0);
+            vectors[i] = DVec3::new(v[0][e][l], v[1][e][l], v[2][e][l]).normalize_or_zero();
         }
     }
+    out
 }
 
 /// The same of one.
 pub(crate) fn eigen_of(matrix: [f64; 6]) -> Eigen {
-    let mut out = [([0.0; 3], [DVec3::ZERO; 3])];
-    eigen(&[matrix], &mut out);
-    out[0]
+    let mut matrices = [[0.0; 6]; LANES];
+    matrices[0] = matrix;
+    eigen(&matrices)[0]
 }
 
-/// Whether an off-diagonal entry beside these on the diagonal is as good as zero.
+/// Where an off-diagonal entry beside these on the diagonal is as good as zero.
 #[inline(always)]
-fn is_nothing(off: f64, p: f64, q: f64) -> bool {
-    off * off <= NOTHING * (p * q).abs()
-}
-
-#[inline(always)]
-fn is_diagonal<const L: usize>(a: &[Lane<L>; 3], off: &[Lane<L>; 3]) -> bool {
-    let mut all = true;
-    for l in 0..L {
-        all &= is_nothing(off[2][l], a[0][l], a[1][l]);
-        all &= is_nothing(off[1][l], a[0][l], a[2][l]);
-        all &= is_nothing(off[0][l], a[1][l], a[2][l]);
-    }
-    all
+fn is_nothing(off: f64x8, p: f64x8, q: f64x8) -> f64x8 {
+    (off * off).simd_le((p * q).abs() * f64x8::splat(NOTHING))
 }
 
 /// Turns axes P and Q so that their off-diagonal entry vanishes; R is the third.
 #[inline(always)]
-fn rotate<const L: usize, const P: usize, const Q: usize, const R: usize>(
-    a: &mut [Lane<L>; 3],
-    off: &mut [Lane<L>; 3],
-    v: &mut [[Lane<L>; 3]; 3],
+fn rotate<const P: usize, const Q: usize, const R: usize>(
+    a: &mut [f64x8; 3],
+    off: &mut [f64x8; 3],
+    v: &mut [[f64x8; 3]; 3],
 ) {
-    let (mut cos, mut sin) = ([0.0; L], [0.0; L]);
-    for l in 0..L {
-        let apart = a[Q][l] - a[P][l];
-        let twice = 2.0 * off[R][l];
-        let length = apart.abs() + (apart * apart + twice * twice).sqrt();
-        let tangent = twice.copysign(twice * apart) / length;
-        let tangent = if is_nothing(off[R][l], a[P][l], a[Q][l]) { 0.0 } else { tangent };
-        let turned = tangent * off[R][l];
-        a[P][l] -= turned;
-        a[Q][l] += turned;
-        cos[l] = 1.0 / (tangent * tangent + 1.0).sqrt();
-        sin[l] = tangent * cos[l];
-        off[R][l] = if tangent == 0.0 { off[R][l] } else { 0.0 };
-    }
+    let (zero, one) = (f64x8::splat(0.0), f64x8::splat(1.0));
+    let apart = a[Q] - a[P];
+    let twice = off[R] + off[R];
+    // tan φ = o/(d ± √(d² + o²)) with d's sign: the smaller of the two angles.
+    let root = (apart * apart + twice * twice).sqrt();
+    let length = apart.simd_ge(zero).bitselect(apart + root, apart - root);
+    let nothing = is_nothing(off[R], a[P], a[Q]);
+    let tangent = nothing.bitselect(zero, twice / length);
+    let turned = tangent * off[R];
+    a[P] -= turned;
+    a[Q] += turned;
+    let cos = one / (tangent * tangent + one).sqrt();
+    let sin = tangent * cos;
+    off[R] = nothing.bitselect(off[R], zero);
     // The entries beside R: that of P and R is about Q.
-    for l in 0..L {
-        let (pr, qr) = (off[Q][l], off[P][l]);
-        off[Q][l] = cos[l] * pr - sin[l] * qr;
-        off[P][l] = sin[l] * pr + cos[l] * qr;
-    }
+    let (pr, qr) = (off[Q], off[P]);
+    off[Q] = cos * pr - sin * qr;
+    off[P] = sin * pr + cos * qr;
     for row in v {
-        for l in 0..L {
-            let (p, q) = (row[P][l], row[Q][l]);
-            row[P][l] = cos[l] * p - sin[l] * q;
-            row[Q][l] = sin[l] * p + cos[l] * q;
-        }
+        let (p, q) = (row[P], row[Q]);
+        row[P] = cos * p - sin * q;
+        row[Q] = sin * p + cos * q;
     }
 }
 
@@ -131,15 +117,9 @@ mod tests {
         [5.0, 1e-9, 1e-9, 5.0, 1e-9, 5.0],
     ];
 
-    fn solved() -> [Eigen; LANES] {
-        let mut out = [([0.0; 3], [DVec3::ZERO; 3]); LANES];
-        eigen(&MATRICES, &mut out);
-        out
-    }
-
     #[test]
     fn eigen_reproduces_the_matrices() {
-        for (c, (l, v)) in MATRICES.into_iter().zip(solved()) {
+        for (c, (l, v)) in MATRICES.into_iter().zip(eigen(&MATRICES)) {
             assert!(l[0] >= l[1] && l[1] >= l[2]);
             if c[0] * c[3] < c[1] * c[1] {
                 // Eigenvalues below zero are taken for zero.
@@ -159,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_matrix_is_solved_alike_alone_and_beside_others() {
-        for (c, solved) in MATRICES.into_iter().zip(solved()) {
+        for (c, solved) in MATRICES.into_iter().zip(eigen(&MATRICES)) {
             assert_eq!(eigen_of(c), solved);
         }
     }

@@ -3,7 +3,7 @@
 use glam::DVec3;
 
 use super::around::Around;
-use super::eigen::{Eigen, eigen, eigen_of};
+use super::eigen::{Eigen, LANES, eigen, eigen_of};
 use crate::extras::Extra;
 use crate::moments::Moments;
 
@@ -76,27 +76,26 @@ impl Shape {
 
     /// Gives the same of several neighbourhoods, without attributes, to `each` with their number.
     #[inline(always)]
-    pub(crate) fn several<const L: usize>(
-        moments: &[Moments; L],
+    pub(crate) fn several(
+        moments: &[Moments; LANES],
         quantum: f64,
         radius: Option<f64>,
         with_plane: bool,
         mut each: impl FnMut(usize, &mut Self),
     ) {
-        let mut matrices = [[0.0; 6]; L];
+        let mut matrices = [[0.0; 6]; LANES];
         for (matrix, m) in matrices.iter_mut().zip(moments) {
             *matrix = covariance(m, m.n, quantum);
         }
-        let mut solved = [[([0.0; 3], [DVec3::ZERO; 3]); L]; 2];
-        eigen(&matrices, &mut solved[0]);
-        if with_plane {
+        let axes = eigen(&matrices);
+        let rest = with_plane.then(|| {
             for (matrix, m) in matrices.iter_mut().zip(moments) {
                 *matrix = covariance(m, m.others, quantum);
             }
-            eigen(&matrices, &mut solved[1]);
-        }
+            eigen(&matrices)
+        });
         for (l, m) in moments.iter().enumerate() {
-            each(l, &mut Self::of(m, quantum, radius, solved[0][l], with_plane.then_some(solved[1][l])));
+            each(l, &mut Self::of(m, quantum, radius, axes[l], rest.as_ref().map(|rest| rest[l])));
         }
     }
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
+use wide::i32x8;
 
 use super::order::Order;
 
@@ -18,7 +19,7 @@ struct Eight {
 }
 
 impl Eight {
-    /// Boxes that nothing meets.
+    /// Boxes of no points.
     const EMPTY: Self = Self { low: [[i32::MAX; FAN]; 3], high: [[i32::MIN; FAN]; 3] };
 
     fn set(&mut self, i: usize, [low, high]: [[i32; 3]; 2]) {
@@ -36,17 +37,12 @@ impl Eight {
     /// Which of the boxes meet this one, as bits.
     #[inline(always)]
     fn meeting(&self, low: [i32; 3], high: [i32; 3]) -> u32 {
-        let mut apart = [0i32; FAN];
+        let mut apart = i32x8::splat(0);
         for a in 0..3 {
-            for i in 0..FAN {
-                apart[i] |= -i32::from(self.low[a][i] > high[a]) | -i32::from(self.high[a][i] < low[a]);
-            }
+            apart |= i32x8::new(self.low[a]).simd_gt(i32x8::splat(high[a]));
+            apart |= i32x8::splat(low[a]).simd_gt(i32x8::new(self.high[a]));
         }
-        let mut bits = 0;
-        for (i, apart) in apart.into_iter().enumerate() {
-            bits |= !apart & 1 << i;
-        }
-        bits as u32
+        !apart.to_bitmask() & ((1 << FAN) - 1)
     }
 
     fn is_empty(&self, i: usize) -> bool {
@@ -67,6 +63,7 @@ impl Eight {
 /// Levels of boxes. Those of the first are the blocks', the last level has a single parent.
 #[derive(Debug)]
 pub(super) struct Boxes {
+    blocks: usize,
     levels: Vec<Vec<Eight>>,
 }
 
@@ -78,7 +75,7 @@ impl Boxes {
         {
             levels.push(parents(last.len(), |at| last[at].all()));
         }
-        Self { levels }
+        Self { blocks: order.blocks(), levels }
     }
 
     /// Visits the blocks whose boxes meet this one, in their order, until `visit` says no.
@@ -100,9 +97,12 @@ impl Boxes {
             left[level].1 = bits & (bits - 1);
             let at = parent * FAN + bits.trailing_zeros() as usize;
             if level > 0 {
-                level -= 1;
-                left[level] = (at, self.levels[level][at].meeting(low, high));
-            } else if !visit(at) {
+                // A box as wide as i32 meets even the empty ones.
+                if let Some(eight) = self.levels[level - 1].get(at) {
+                    level -= 1;
+                    left[level] = (at, eight.meeting(low, high));
+                }
+            } else if at < self.blocks && !visit(at) {
                 return;
             }
         }

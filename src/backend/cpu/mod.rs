@@ -129,9 +129,7 @@ fn of_neighborhoods(
 /// Columns of values, and one of flags.
 type Cells = (Vec<Vec<AtomicU32>>, Vec<AtomicU32>);
 
-/// Computes a block's points. Everything that this calls often is inlined, so that it is compiled for wider registers
-/// as well, which are used where there are any.
-#[multiversion::multiversion(targets("x86_64+avx2+bmi1+bmi2+fma+lzcnt+popcnt"))]
+/// Computes a block's points.
 fn fill(
     evaluator: &Evaluator<'_>,
     search: &mut Search<'_>,

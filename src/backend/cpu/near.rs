@@ -1,5 +1,7 @@
 //! Points near a block of queries, copied side by side, and the choice of each query's members among them.
 
+use wide::{f32x8, f64x8, i32x8, u32x8};
+
 use super::boxes::Boxes;
 use super::order::{BLOCK, Order};
 
@@ -23,16 +25,30 @@ pub(super) trait Real:
     fn of_f64(v: f64) -> Self;
     fn to_f64(self) -> f64;
     fn to_i64(self) -> i64;
-    fn larger(self, other: Self) -> Self;
+    /// Eight side by side.
+    type Lanes: Copy
+        + std::ops::Sub<Output = Self::Lanes>
+        + std::ops::Add<Output = Self::Lanes>
+        + std::ops::Mul<Output = Self::Lanes>;
+    fn splat(self) -> Self::Lanes;
+    fn lanes(values: &[Self; LANES]) -> Self::Lanes;
+    fn of_lanes(values: i32x8) -> Self::Lanes;
+    fn array(lanes: Self::Lanes) -> [Self; LANES];
+    fn larger(one: Self::Lanes, other: Self::Lanes) -> Self::Lanes;
+    /// 1 where `dist` is at most `within`, else 0.
+    fn counts(dist: Self::Lanes, within: Self::Lanes) -> Self::Lanes;
+    /// The same as bits.
+    fn bits(dist: Self::Lanes, within: Self::Lanes) -> usize;
 }
 
 macro_rules! real {
-    ($float:ty, $exact:expr, $slack:expr) => {
+    ($float:ty, $lanes:ty, $exact:expr, $slack:expr) => {
         impl Real for $float {
             const ZERO: Self = 0.0;
             const INFINITY: Self = <$float>::INFINITY;
             const EXACT: u64 = $exact;
             const SLACK: f64 = $slack;
+            type Lanes = $lanes;
             #[inline(always)]
             fn of(v: i32) -> Self {
                 v as Self
@@ -50,18 +66,68 @@ macro_rules! real {
                 self as i64
             }
             #[inline(always)]
-            fn larger(self, other: Self) -> Self {
-                if self > other { self } else { other }
+            fn splat(self) -> $lanes {
+                <$lanes>::splat(self)
+            }
+            #[inline(always)]
+            fn lanes(values: &[Self; LANES]) -> $lanes {
+                <$lanes>::new(*values)
+            }
+            #[inline(always)]
+            fn of_lanes(values: i32x8) -> $lanes {
+                <$lanes>::from_i32x8(values)
+            }
+            #[inline(always)]
+            fn array(lanes: $lanes) -> [Self; LANES] {
+                lanes.to_array()
+            }
+            #[inline(always)]
+            fn larger(one: $lanes, other: $lanes) -> $lanes {
+                one.fast_max(other)
+            }
+            #[inline(always)]
+            fn counts(dist: $lanes, within: $lanes) -> $lanes {
+                dist.simd_le(within) & <$lanes>::splat(1.0)
+            }
+            #[inline(always)]
+            fn bits(dist: $lanes, within: $lanes) -> usize {
+                dist.simd_le(within).to_bitmask() as usize
             }
         }
     };
 }
 
-real!(f32, 1 << 24, 1.0 / (1u64 << 18) as f64);
-real!(f64, 1 << 53, 1.0 / (1u64 << 40) as f64);
+real!(f32, f32x8, 1 << 24, 1.0 / (1u64 << 18) as f64);
+real!(f64, f64x8, 1 << 53, 1.0 / (1u64 << 40) as f64);
 
-/// Lanes that loops over candidates are padded to.
-const LANES: usize = 8;
+/// Candidates that loops take at a time, without a rest.
+pub(super) const LANES: usize = 8;
+
+/// For each set of eight lanes, the lanes in it, then any; and how many they are, which takes twelve instructions where
+/// there is none for it.
+static MEMBERS: [([u32; LANES], usize); 256] = {
+    let mut table = [([0; LANES], 0); 256];
+    let mut bits = 0;
+    while bits < 256 {
+        let (mut lane, mut count) = (0, 0);
+        while lane < LANES {
+            if bits >> lane & 1 == 1 {
+                table[bits].0[count] = lane as u32;
+                count += 1;
+            }
+            lane += 1;
+        }
+        table[bits].1 = count;
+        bits += 1;
+    }
+    table
+};
+
+/// Numbers of lanes with a first one's number added to them.
+#[inline(always)]
+fn numbered(first: u32, lanes: &[u32; LANES]) -> [u32; LANES] {
+    (u32x8::splat(first) + u32x8::new(*lanes)).to_array()
+}
 
 /// Rounds of looking for a threshold that holds few more than k.
 const ROUNDS: usize = 8;
@@ -175,29 +241,42 @@ impl<R: Real> Near<R> {
             self.dist.resize(room, R::ZERO);
             self.picked.resize(room, 0);
         }
-        let dist = &mut self.dist[len..len + added];
-        dist.fill(R::ZERO);
-        for a in 0..3 {
-            let from = &order.axes()[a][row.clone()];
-            let (to, origin, size) = (&mut self.axes[a][len..len + added], self.origin[a], size[a]);
-            for ((to, dist), from) in to.iter_mut().zip(&mut *dist).zip(from) {
+        // Whole lanes: what lies behind the row is computed with it and not kept.
+        let lanes = added.next_multiple_of(LANES);
+        let from =
+            order.axes().each_ref().map(|axis| axis[row.start..row.start + lanes].as_chunks::<LANES>().0);
+        let zero = R::ZERO.splat();
+        let origin = self.origin.map(i32x8::splat);
+        let size = size.map(R::splat);
+        let within = within.splat();
+        let mut kept = len;
+        for i in 0..lanes / LANES {
+            let mut local = [zero; 3];
+            let mut dist = zero;
+            for a in 0..3 {
                 // Differences of two coordinates of a lattice fit.
-                let v = R::of(from.wrapping_sub(origin));
-                *to = v;
-                let gap = (R::ZERO - v).larger(v - size).larger(R::ZERO);
-                *dist = *dist + gap * gap;
+                local[a] = R::of_lanes(i32x8::new(from[a][i]) - origin[a]);
+                let gap = R::larger(R::larger(zero - local[a], local[a] - size[a]), zero);
+                dist = dist + gap * gap;
             }
+            let first = i * LANES;
+            let bits =
+                R::bits(dist, within) & (usize::MAX >> (usize::BITS as usize - (added - first).min(LANES)));
+            if bits == 0 {
+                continue;
+            }
+            let (members, count) = &MEMBERS[bits & 255];
+            for (axis, local) in self.axes.iter_mut().zip(local) {
+                let local = R::array(local);
+                let room = &mut axis[kept..kept + LANES];
+                for l in 0..LANES {
+                    room[l] = local[members[l] as usize & (LANES - 1)];
+                }
+            }
+            self.at[kept..kept + LANES].copy_from_slice(&numbered((row.start + first) as u32, members));
+            kept += count;
         }
-        let [x, y, z] = &mut self.axes;
-        let (x, y, z) = (&mut x[len..len + added], &mut y[len..len + added], &mut z[len..len + added]);
-        let at = &mut self.at[len..len + added];
-        let mut kept = 0;
-        for i in 0..added {
-            (x[kept], y[kept], z[kept]) = (x[i], y[i], z[i]);
-            at[kept] = (row.start + i) as u32;
-            kept += usize::from(dist[i] <= within);
-        }
-        self.len += kept;
+        self.len = kept;
     }
 
     #[inline(always)]
@@ -208,36 +287,36 @@ impl<R: Real> Near<R> {
     #[inline(always)]
     fn measure(&mut self, query: [R; 3]) {
         let padded = self.padded();
-        let [x, y, z] = self.axes.each_ref().map(|axis| &axis[..padded]);
-        let dist = &mut self.dist[..padded];
+        let [x, y, z] = self.axes.each_ref().map(|axis| axis[..padded].as_chunks::<LANES>().0);
+        let dist = self.dist[..padded].as_chunks_mut::<LANES>().0;
+        let query = query.map(R::splat);
         for (((dist, x), y), z) in dist.iter_mut().zip(x).zip(y).zip(z) {
-            let (x, y, z) = (*x - query[0], *y - query[1], *z - query[2]);
-            *dist = x * x + y * y + z * z;
+            let (x, y, z) = (R::lanes(x) - query[0], R::lanes(y) - query[1], R::lanes(z) - query[2]);
+            *dist = R::array(x * x + y * y + z * z);
         }
     }
 
     #[inline(always)]
     fn count(&self, within: R) -> usize {
-        let dist = &self.dist[..self.padded()];
-        dist.iter().map(|d| u32::from(*d <= within)).sum::<u32>() as usize
+        let within = within.splat();
+        let mut counts = R::ZERO.splat();
+        for dist in self.dist[..self.padded()].as_chunks::<LANES>().0 {
+            counts = counts + R::counts(R::lanes(dist), within);
+        }
+        R::array(counts).into_iter().map(|count| count.to_i64() as usize).sum()
     }
 
     /// Lists the candidates within a threshold.
     #[inline(always)]
     fn pick(&mut self, within: R) -> usize {
         let padded = self.padded();
-        let dist = &self.dist[..padded];
-        let picked = &mut self.picked[..padded + LANES];
+        let within = within.splat();
         let mut count = 0;
-        // One test of bounds for eight candidates.
-        for (dist, first) in dist.chunks_exact(LANES).zip((0u32..).step_by(LANES)) {
-            let Some(room) = picked.get_mut(count..count + LANES) else { break };
-            let mut own = 0;
-            for (i, d) in (first..).zip(dist) {
-                room[own & (LANES - 1)] = i;
-                own += usize::from(*d <= within);
-            }
-            count += own;
+        for (dist, first) in self.dist[..padded].as_chunks::<LANES>().0.iter().zip((0u32..).step_by(LANES)) {
+            let bits = R::bits(R::lanes(dist), within);
+            let (members, more) = &MEMBERS[bits & 255];
+            self.picked[count..count + LANES].copy_from_slice(&numbered(first, members));
+            count += more;
         }
         count
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::near::LANES;
 use crate::cloud::Lattice;
 
 /// Points of a block at most, unless they share one place. Its queries are searched together: with fewer, less of the
@@ -31,7 +32,7 @@ pub(super) struct Order {
 impl Order {
     pub(super) fn new(lattice: &Lattice<'_>) -> Self {
         let points = sorted(lattice);
-        let mut axes = [(); 3].map(|()| vec![0; points.len()]);
+        let mut axes = [(); 3].map(|()| vec![0; points.len() + LANES]);
         let [x, y, z] = &mut axes;
         let places = x.par_iter_mut().zip(y).zip(z).zip(&points).with_min_len(PARALLEL);
         places.for_each(|(((x, y), z), &i)| [*x, *y, *z] = lattice.points[i as usize]);
@@ -92,6 +93,7 @@ impl Order {
         [self.axes[0][at], self.axes[1][at], self.axes[2][at]]
     }
 
+    /// Coordinates along the curve, and some behind its end.
     pub(super) fn axes(&self) -> &[Vec<i32>; 3] {
         &self.axes
     }

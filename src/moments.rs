@@ -211,10 +211,10 @@ impl Sums {
     /// Adds offsets. `missing` is infinite in lanes that hold none, whose offset is zero.
     #[inline(always)]
     fn add(&mut self, o: [f64x4; 3], missing: f64x4) {
-        for a in 0..3 {
-            self.sum[a] += o[a];
-            self.low[a] = self.low[a].fast_min(o[a] + missing);
-            self.high[a] = self.high[a].fast_max(o[a] - missing);
+        for (a, o) in o.into_iter().enumerate() {
+            self.sum[a] += o;
+            self.low[a] = self.low[a].fast_min(o + missing);
+            self.high[a] = self.high[a].fast_max(o - missing);
         }
         let [x, y, z] = o;
         let products = [x * x, x * y, x * z, y * y, y * z, z * z];

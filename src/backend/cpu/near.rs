@@ -250,16 +250,17 @@ impl<R: Real> Near<R> {
         let size = size.map(R::splat);
         let within = within.splat();
         let mut kept = len;
-        for i in 0..lanes / LANES {
+        let [x, y, z] = from;
+        for (first, from) in (0..).step_by(LANES).zip(x.iter().zip(y).zip(z)) {
+            let from = [from.0.0, from.0.1, from.1];
             let mut local = [zero; 3];
             let mut dist = zero;
             for a in 0..3 {
                 // Differences of two coordinates of a lattice fit.
-                local[a] = R::of_lanes(i32x8::new(from[a][i]) - origin[a]);
+                local[a] = R::of_lanes(i32x8::new(*from[a]) - origin[a]);
                 let gap = R::larger(R::larger(zero - local[a], local[a] - size[a]), zero);
                 dist = dist + gap * gap;
             }
-            let first = i * LANES;
             let bits =
                 R::bits(dist, within) & (usize::MAX >> (usize::BITS as usize - (added - first).min(LANES)));
             if bits == 0 {

@@ -208,7 +208,7 @@ fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
     let lengths = zeros(n);
     if scales.rule.limit.is_some() || scales.has_optimal() {
         each_site(job, index, |search, center, points| {
-            let found = search.first(center, &scales).len() as u32;
+            let found = search.count(center, &scales) as u32;
             points.iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
         });
     } else {

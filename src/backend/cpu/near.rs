@@ -175,7 +175,8 @@ pub(super) struct Near<R> {
     dist: Vec<R>,
     /// Which of them are the last query's members.
     picked: Vec<u32>,
-    keys: Vec<(u64, u32, u32)>,
+    /// Squared distance, index and number of candidates, packed: one comparison each.
+    keys: Vec<u128>,
 }
 
 impl<R: Real> Near<R> {
@@ -432,13 +433,13 @@ impl<R: Real> Near<R> {
     /// Cuts the members picked by exact squared distance and index.
     fn cut(&mut self, order: &Order, place: [i32; 3], count: usize, k: usize, limit: u64) -> usize {
         self.exact_keys(order, place, count);
-        self.keys.retain(|key| key.0 <= limit);
+        self.keys.retain(|key| (key >> 64) as u64 <= limit);
         if self.keys.len() > k && k > 0 {
             self.keys.select_nth_unstable(k - 1);
             self.keys.truncate(k);
         }
         for (picked, key) in self.picked.iter_mut().zip(&self.keys) {
-            *picked = key.2;
+            *picked = *key as u32;
         }
         self.keys.len()
     }
@@ -449,8 +450,9 @@ impl<R: Real> Near<R> {
         let mut keys = std::mem::take(&mut self.keys);
         keys.clear();
         keys.extend(self.picked[..count].iter().map(|&candidate| {
-            let dist_sq = self.offset(local, candidate).map(|v| v.unsigned_abs().pow(2)).iter().sum();
-            (dist_sq, self.index(order, candidate as usize), candidate)
+            let dist_sq: u64 = self.offset(local, candidate).map(|v| v.unsigned_abs().pow(2)).iter().sum();
+            let index = self.index(order, candidate as usize);
+            u128::from(dist_sq) << 64 | u128::from(index) << 32 | u128::from(candidate)
         }));
         self.keys = keys;
     }
@@ -487,10 +489,10 @@ impl<R: Real> Near<R> {
         self.exact_keys(order, place, count);
         self.keys.sort_unstable();
         found.clear();
-        found.extend(self.keys.iter().map(|key| (key.0, key.1)));
+        found.extend(self.keys.iter().map(|key| ((key >> 64) as u64, (key >> 32) as u32)));
         let local = self.local(place);
         offsets.clear();
-        offsets.extend(self.keys.iter().map(|key| self.offset(local, key.2)));
+        offsets.extend(self.keys.iter().map(|key| self.offset(local, *key as u32)));
     }
 
     /// A squared distance within which k candidates lie around a place, if there are so many.

@@ -105,6 +105,14 @@ impl<'i> Search<'i> {
         &self.by_axis
     }
 
+    /// How many members the first neighbourhood has.
+    pub(super) fn count(&mut self, around: Center, scales: &Scales) -> usize {
+        match scales.has_optimal() {
+            true => self.first(around, scales).len(),
+            false => self.offsets(around, scales.rule)[0].len(),
+        }
+    }
+
     /// Finds the members of a neighbourhood, for [`members`](Self::members).
     pub(super) fn find(&mut self, center: Center, rule: Rule) {
         self.search(center, rule, Give::Sorted);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use crate::backend::cpu::Cpu;
+use crate::backend::cpu::CpuSearch;
 use crate::backend::gpu::{Gpu, Limits};
 use crate::backend::{Job, PointAttributes, Strategy};
 use crate::cloud::PointCloud;
@@ -43,6 +43,7 @@ pub struct EngineBuilder {
     backend: Backend,
     adapter: Option<String>,
     limits: Limits,
+    cpu_search: CpuSearch,
 }
 
 impl EngineBuilder {
@@ -91,6 +92,13 @@ impl EngineBuilder {
         self
     }
 
+    /// How the CPU finds neighbours; [`CpuSearch::Blocks`] unless said.
+    #[must_use]
+    pub fn cpu_search(mut self, search: CpuSearch) -> Self {
+        self.cpu_search = search;
+        self
+    }
+
     /// Opens the adapter, if one may be used.
     ///
     /// # Errors
@@ -109,7 +117,13 @@ impl EngineBuilder {
                 }
             },
         };
-        Ok(Engine { backend: self.backend, gpu: gpu.map(Arc::new), fallback, watch: Watch::default() })
+        Ok(Engine {
+            backend: self.backend,
+            gpu: gpu.map(Arc::new),
+            fallback,
+            watch: Watch::default(),
+            cpu_search: self.cpu_search,
+        })
     }
 }
 
@@ -120,6 +134,7 @@ pub struct Engine {
     gpu: Option<Arc<Gpu>>,
     fallback: Option<String>,
     watch: Watch,
+    cpu_search: CpuSearch,
 }
 
 impl Engine {
@@ -506,7 +521,7 @@ impl Engine {
                 if job.asked().len() > 0 {
                     report.backend = "cpu";
                 }
-                let out = work(&Cpu, &job, &mut report)?;
+                let out = work(&self.cpu_search, &job, &mut report)?;
                 (out, report)
             }
         };

@@ -61,6 +61,7 @@ mod together;
 mod unit;
 mod watch;
 
+pub use backend::cpu::CpuSearch;
 pub use backend::gpu::{AdapterInfo, adapters};
 pub use batch::{CloudInfo, PointBatch};
 pub use cloud::{MAX_POINTS, PointCloud};

@@ -1,5 +1,7 @@
 //! Exact integer sums over one neighbourhood: what every formula starts from, on either backend.
 
+use wide::f64x4;
+
 use crate::features::Flags;
 
 /// Sums of lattice offsets from the query over the members of N, in quanta, and exact facts about their shape.
@@ -32,70 +34,217 @@ impl Moments {
     /// query, which is none, all members are others.
     pub(crate) fn new(offsets: &[[i64; 3]], foreign: bool) -> Self {
         let n = offsets.len() as u32;
-        let others = if foreign { n } else { n.saturating_sub(1) };
-        let mut m = Self { n, others, z_min: i64::MAX, z_max: i64::MIN, ..Self::default() };
-        let widest = offsets.iter().flatten().map(|v| v.unsigned_abs()).max().unwrap_or(0);
-        // Products of 28-bit offsets leave 7 bits of an i64 for the sum of 127; beyond, the sums are wider.
-        if widest < 1 << 28 && offsets.len() < 1 << 7 {
-            let mut square = [0i64; 6];
-            for &[x, y, z] in offsets {
-                let products = [x * x, x * y, x * z, y * y, y * z, z * z];
-                square.iter_mut().zip(products).for_each(|(s, p)| *s += p);
-            }
-            m.square = square.map(i128::from);
-        } else {
-            for o in offsets {
-                let [x, y, z] = o.map(i128::from);
-                let products = [x * x, x * y, x * z, y * y, y * z, z * z];
-                m.square.iter_mut().zip(products).for_each(|(s, p)| *s += p);
-            }
-        }
-        let (mut low, mut high) = ([i64::MAX; 2], [i64::MIN; 2]);
+        let (mut low, mut high) = ([i64::MAX; 3], [i64::MIN; 3]);
+        let (mut sum, mut square) = ([0; 3], [0; 6]);
+        let mut radius_sq = 0;
         // The two smallest: the smaller is the query's own zero.
         let mut nearest = [u64::MAX; 2];
-        for &[x, y, z] in offsets {
-            for (a, v) in [x, y].into_iter().enumerate() {
-                low[a] = low[a].min(v);
-                high[a] = high[a].max(v);
+        let mut distance_sum = 0;
+        for o in offsets {
+            for a in 0..3 {
+                sum[a] += o[a];
+                low[a] = low[a].min(o[a]);
+                high[a] = high[a].max(o[a]);
             }
-            m.sum[0] += x;
-            m.sum[1] += y;
-            m.sum[2] += z;
-            m.z_min = m.z_min.min(z);
-            m.z_max = m.z_max.max(z);
-            let dist_sq = x.unsigned_abs().pow(2) + y.unsigned_abs().pow(2) + z.unsigned_abs().pow(2);
-            m.radius_sq = m.radius_sq.max(dist_sq);
+            let products = products(*o);
+            square.iter_mut().zip(products).for_each(|(s, p)| *s += i128::from(p));
+            let dist_sq =
+                products[0].unsigned_abs() + products[3].unsigned_abs() + products[5].unsigned_abs();
+            radius_sq = dist_sq.max(radius_sq);
             nearest = [nearest[0].min(dist_sq), nearest[1].min(dist_sq.max(nearest[0]))];
-            m.distance_sum += u128::from(fixed_sqrt(dist_sq));
+            distance_sum += u128::from(fixed_sqrt(dist_sq));
         }
-        if m.others > 0 {
-            m.nearest_sq = nearest[usize::from(!foreign)];
+        let mut m = Self { n, sum, square, radius_sq, distance_sum, ..Self::default() };
+        m.complete(low, high, nearest, foreign);
+        m.flags = flags(offsets, foreign) | m.flags;
+        m
+    }
+
+    /// The same from offsets that stand axis by axis; the sum of distances, which takes as long as all others, is left
+    /// zero unless it is asked for.
+    #[inline(always)]
+    pub(crate) fn by_axis(offsets: [&[f64]; 3], foreign: bool, with_distances: bool) -> Self {
+        let [x, y, z] = offsets;
+        let n = x.len().min(y.len()).min(z.len());
+        let mut sums = Sums::new();
+        let ([x_rows, y_rows, z_rows], rests) = {
+            let rows = offsets.map(|axis| axis[..n].as_chunks::<4>());
+            (rows.map(|rows| rows.0), rows.map(|rows| rows.1))
+        };
+        for ((x, y), z) in x_rows.iter().zip(y_rows).zip(z_rows) {
+            sums.add([x, y, z].map(|row| f64x4::new(*row)), f64x4::splat(0.0));
         }
-        if !offsets.is_empty() {
-            m.extent = [high[0] - low[0], high[1] - low[1], m.z_max - m.z_min];
+        for ((x, y), z) in rests[0].iter().zip(rests[1]).zip(rests[2]) {
+            let one = |v: &f64| f64x4::new([*v, 0.0, 0.0, 0.0]);
+            sums.add(
+                [one(x), one(y), one(z)],
+                f64x4::new([0.0, f64::INFINITY, f64::INFINITY, f64::INFINITY]),
+            );
         }
-        m.flags = flags(offsets, foreign);
-        if n > 0 && m.radius_sq == 0 {
-            m.flags = m.flags | Flags::NO_RADIUS;
+        let radius_sq = sums.radius_sq.to_array().into_iter().fold(0.0, larger);
+        // Sums of whole numbers in f64 are exact below 2^53, and no product is larger than the largest squared distance.
+        if radius_sq * n as f64 >= (1u64 << 53) as f64 {
+            return Self::of_wide(offsets, foreign);
+        }
+        let total = |lanes: f64x4| lanes.to_array().iter().sum::<f64>() as i64;
+        let mut m = Self {
+            n: n as u32,
+            sum: sums.sum.map(total),
+            square: sums.square.map(|lanes| total(lanes).into()),
+            radius_sq: radius_sq as u64,
+            ..Self::default()
+        };
+        let low = sums.low.map(|lanes| lanes.to_array().into_iter().fold(f64::INFINITY, smaller) as i64);
+        let high = sums.high.map(|lanes| lanes.to_array().into_iter().fold(f64::NEG_INFINITY, larger) as i64);
+        let mut nearest = [f64::INFINITY; 2];
+        for d in sums.nearest.into_iter().flat_map(f64x4::to_array) {
+            nearest = [smaller(nearest[0], d), smaller(nearest[1], larger(d, nearest[0]))];
+        }
+        // Infinity, where there is none, becomes the largest number.
+        m.complete(low, high, nearest.map(|d| d as u64), foreign);
+        if with_distances {
+            let dist_sq = |((x, y), z): ((&f64, &f64), &f64)| (x * x + y * y + z * z) as u64;
+            m.distance_sum = x.iter().zip(y).zip(z).map(|o| u128::from(fixed_sqrt(dist_sq(o)))).sum();
+        }
+        if !m.spans_a_plane() {
+            m.flags = flags(&to_integers(offsets), foreign) | m.flags;
         }
         m
     }
 
+    #[cold]
+    fn of_wide(offsets: [&[f64]; 3], foreign: bool) -> Self {
+        Self::new(&to_integers(offsets), foreign)
+    }
+
+    #[inline(always)]
+    fn complete(&mut self, low: [i64; 3], high: [i64; 3], nearest: [u64; 2], foreign: bool) {
+        self.others = if foreign { self.n } else { self.n.saturating_sub(1) };
+        if self.others > 0 {
+            self.nearest_sq = nearest[usize::from(!foreign)];
+        }
+        [self.z_min, self.z_max] = [low[2], high[2]];
+        if self.n > 0 {
+            self.extent = std::array::from_fn(|a| high[a] - low[a]);
+        }
+        if self.n > 0 && self.radius_sq == 0 {
+            self.flags = Flags::NO_RADIUS;
+        }
+    }
+
+    /// Whether the members but the query surely span a plane, as all but a few do: no flag is set then.
+    #[inline(always)]
+    fn spans_a_plane(&self) -> bool {
+        let [xx, xy, xz, yy, yz, zz] = self.scatter_to_f64(self.others);
+        // The squared area of a parallelogram, which rounding alone does not make this large.
+        let clearly = |a: f64, b: f64, ab: f64| a * b - ab * ab > 1e-9 * (a * b) && a * b > 0.0;
+        self.others >= 3 && (clearly(xx, yy, xy) || clearly(xx, zz, xz) || clearly(yy, zz, yz))
+    }
+
     /// n Σ o oᵀ − Σo Σoᵀ = n² C, in quanta²: exact, whatever the neighbourhood's distance from the query.
     pub(crate) fn scatter(&self) -> [i128; 6] {
-        self.scatter_of(i128::from(self.n))
+        self.scatter_of(self.n)
     }
 
     /// The same of the others: the query's own offset is zero, so that only the count changes.
     pub(crate) fn scatter_of_rest(&self) -> [i128; 6] {
-        self.scatter_of(i128::from(self.others))
+        self.scatter_of(self.others)
     }
 
-    fn scatter_of(&self, n: i128) -> [i128; 6] {
+    /// n² C of so many members, to the nearest f64. Without the query, whose own offset is zero, only their number changes.
+    #[inline(always)]
+    pub(crate) fn scatter_to_f64(&self, n: u32) -> [f64; 6] {
+        // Most sums fit an i64, whose conversion is one instruction.
+        match self.narrow_scatter_of(n) {
+            Some(scatter) => scatter.map(|v| v as f64),
+            None => self.scatter_of(n).map(|v| v as f64),
+        }
+    }
+
+    #[inline(always)]
+    fn narrow_scatter_of(&self, n: u32) -> Option<[i64; 6]> {
+        // Neither product is larger than n² r².
+        let most = self.radius_sq.checked_mul(u64::from(n).pow(2));
+        most.filter(|most| *most < 1 << 62).map(|_| {
+            let products = products(self.sum);
+            std::array::from_fn(|i| i64::from(n) * self.square[i] as i64 - products[i])
+        })
+    }
+
+    fn scatter_of(&self, n: u32) -> [i128; 6] {
         let [x, y, z] = self.sum.map(i128::from);
         let products = [x * x, x * y, x * z, y * y, y * z, z * z];
-        std::array::from_fn(|i| n * self.square[i] - products[i])
+        std::array::from_fn(|i| i128::from(n) * self.square[i] - products[i])
     }
+
+    /// Σ of distances in quanta, to the nearest f64.
+    #[inline(always)]
+    pub(crate) fn distances(&self) -> f64 {
+        u64::try_from(self.distance_sum).map_or(self.distance_sum as f64, |sum| sum as f64) / 65536.0
+    }
+}
+
+/// Sums over every fourth member.
+struct Sums {
+    sum: [f64x4; 3],
+    square: [f64x4; 6],
+    low: [f64x4; 3],
+    high: [f64x4; 3],
+    radius_sq: f64x4,
+    nearest: [f64x4; 2],
+}
+
+impl Sums {
+    #[inline(always)]
+    fn new() -> Self {
+        let [zero, low, high] = [0.0, f64::INFINITY, f64::NEG_INFINITY].map(f64x4::splat);
+        Self {
+            sum: [zero; 3],
+            square: [zero; 6],
+            low: [low; 3],
+            high: [high; 3],
+            radius_sq: zero,
+            nearest: [low; 2],
+        }
+    }
+
+    /// Adds offsets. `missing` is infinite in lanes that hold none, whose offset is zero.
+    #[inline(always)]
+    fn add(&mut self, o: [f64x4; 3], missing: f64x4) {
+        for (a, o) in o.into_iter().enumerate() {
+            self.sum[a] += o;
+            self.low[a] = self.low[a].fast_min(o + missing);
+            self.high[a] = self.high[a].fast_max(o - missing);
+        }
+        let [x, y, z] = o;
+        let products = [x * x, x * y, x * z, y * y, y * z, z * z];
+        for (square, product) in self.square.iter_mut().zip(products) {
+            *square += product;
+        }
+        let dist_sq = products[0] + products[3] + products[5];
+        self.radius_sq = self.radius_sq.fast_max(dist_sq);
+        let dist_sq = dist_sq + missing;
+        self.nearest[1] = self.nearest[1].fast_min(dist_sq.fast_max(self.nearest[0]));
+        self.nearest[0] = self.nearest[0].fast_min(dist_sq);
+    }
+}
+
+fn smaller(a: f64, b: f64) -> f64 {
+    if b < a { b } else { a }
+}
+
+fn larger(a: f64, b: f64) -> f64 {
+    if b > a { b } else { a }
+}
+
+fn to_integers(offsets: [&[f64]; 3]) -> Vec<[i64; 3]> {
+    let [x, y, z] = offsets;
+    x.iter().zip(y).zip(z).map(|((x, y), z)| [x, y, z].map(|v| *v as i64)).collect()
+}
+
+/// o oᵀ as xx, xy, xz, yy, yz, zz: offsets within a lattice stay below 2^31.
+fn products([x, y, z]: [i64; 3]) -> [i64; 6] {
+    [x * x, x * y, x * z, y * y, y * z, z * z]
 }
 
 /// `round(sqrt(dist_sq) · 2^16)`: a distance that every device can compute to the bit, and that sums in any order.

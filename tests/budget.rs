@@ -92,3 +92,37 @@ fn a_cancelled_call_ends_soon_and_leaves_the_engine_usable() {
     let (again, _) = engine.features(&scene.cloud(), &set, knn(10)).unwrap();
     assert_eq!(again.iter().next().unwrap().values, whole.iter().next().unwrap().values);
 }
+
+#[test]
+fn the_cpu_counts_its_points_and_ends_when_it_is_asked_to() {
+    let engine = common::cpu_engine();
+    let scene = synthetic::scene("als", 60_000, 5).unwrap();
+    let set = FeatureSet::parse("planarity").unwrap();
+    let most = Arc::new(Mutex::new(0));
+    let counting = engine.on_progress({
+        let most = most.clone();
+        move |progress| {
+            assert_eq!(progress.points, 60_000);
+            let mut most = most.lock().unwrap();
+            *most = progress.done.max(*most);
+        }
+    });
+    let (whole, _) = counting.features(&scene.cloud(), &set, knn(10)).unwrap();
+    assert_eq!(*most.lock().unwrap(), 60_000);
+
+    let token = CancelToken::new();
+    let cancelled = engine.cancelled_by(&token).on_progress({
+        let (token, most) = (token.clone(), most.clone());
+        *most.lock().unwrap() = 0;
+        move |progress| {
+            token.cancel();
+            *most.lock().unwrap() = progress.done;
+        }
+    });
+    let ended = cancelled.features(&scene.cloud(), &set, knn(10));
+    assert!(matches!(ended, Err(Error::Cancelled)));
+    assert!(*most.lock().unwrap() < 60_000);
+    assert!(matches!(cancelled.neighbors(&scene.cloud(), knn(3)), Err(Error::Cancelled)));
+    let (again, _) = engine.features(&scene.cloud(), &set, knn(10)).unwrap();
+    assert_eq!(again.iter().next().unwrap().values, whole.iter().next().unwrap().values);
+}

@@ -44,6 +44,7 @@ impl Cells {
     }
 }
 
-fn zeros(n: usize) -> Vec<AtomicU32> {
+/// Zeros, made in parallel.
+pub(crate) fn zeros(n: usize) -> Vec<AtomicU32> {
     (0..n).into_par_iter().with_min_len(TASK).map(|_| AtomicU32::new(0)).collect()
 }

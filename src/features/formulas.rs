@@ -3,6 +3,7 @@
 use glam::DVec3;
 
 use super::around::Around;
+use super::eigen::{Eigen, LANES, eigen, eigen_of};
 use crate::extras::Extra;
 use crate::moments::Moments;
 
@@ -68,21 +69,57 @@ impl Shape {
         attributes: Attributes,
         with_plane: bool,
     ) -> Self {
-        let farthest = (m.radius_sq as f64).sqrt() * quantum;
-        let (n, others) = (f64::from(m.n), f64::from(m.others));
-        let to_covariance =
-            |scatter: [i128; 6], n: f64| scatter.map(|v| to_f64(v) * (quantum / n.max(1.0)).powi(2));
-        let covariance = to_covariance(m.scatter(), n);
-        let (lambda, vectors) = eigen(covariance);
-        let plane = if with_plane && m.others > 0 {
-            let (_, rest) = eigen(to_covariance(m.scatter_of_rest(), others));
-            [upward(rest[2]), DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / others)]
-        } else {
-            [DVec3::ZERO; 2]
+        let axes = eigen_of(covariance(m, m.n, quantum));
+        let rest = with_plane.then(|| eigen_of(covariance(m, m.others, quantum)));
+        Self { attributes, ..Self::of(m, quantum, radius, axes, rest) }
+    }
+
+    /// Gives the same of several neighbourhoods, without attributes, to `each` with their number.
+    #[inline(always)]
+    pub(crate) fn several(
+        moments: &[Moments; LANES],
+        quantum: f64,
+        radius: Option<f64>,
+        with_plane: bool,
+        mut each: impl FnMut(usize, &mut Self),
+    ) {
+        let mut matrices = [[0.0; 6]; LANES];
+        for (matrix, m) in matrices.iter_mut().zip(moments) {
+            *matrix = covariance(m, m.n, quantum);
+        }
+        let axes = eigen(&matrices);
+        let rest = with_plane.then(|| {
+            for (matrix, m) in matrices.iter_mut().zip(moments) {
+                *matrix = covariance(m, m.others, quantum);
+            }
+            eigen(&matrices)
+        });
+        for (l, m) in moments.iter().enumerate() {
+            each(l, &mut Self::of(m, quantum, radius, axes[l], rest.as_ref().map(|rest| rest[l])));
+        }
+    }
+
+    /// `rest` is of the members without the query, if that is asked for.
+    #[inline(always)]
+    fn of(
+        m: &Moments,
+        quantum: f64,
+        radius: Option<f64>,
+        (lambda, vectors): Eigen,
+        rest: Option<Eigen>,
+    ) -> Self {
+        let covariance = covariance(m, m.n, quantum);
+        let plane = match rest {
+            Some((_, vectors)) if m.others > 0 => {
+                let mean = DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / f64::from(m.others));
+                [upward(vectors[2]), mean]
+            }
+            _ => [DVec3::ZERO; 2],
         };
+        let farthest = (m.radius_sq as f64).sqrt() * quantum;
         Self {
-            n,
-            others,
+            n: m.n.into(),
+            others: m.others.into(),
             lambda,
             vectors: [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])],
             farthest,
@@ -90,14 +127,14 @@ impl Shape {
             sum: DVec3::from_array(m.sum.map(|v| v as f64)) * quantum,
             covariance_xy: [covariance[0], covariance[1], covariance[3]],
             nearest: (m.nearest_sq as f64).sqrt() * quantum,
-            distance_sum: m.distance_sum as f64 / 65536.0 * quantum,
+            distance_sum: m.distances() * quantum,
             z_min: m.z_min as f64 * quantum,
             z_max: m.z_max as f64 * quantum,
             extent: m.extent.map(|v| v as f64 * quantum),
             variance_z: covariance[5],
             plane_distance: -plane[0].dot(plane[1]),
             plane,
-            attributes,
+            attributes: Attributes::default(),
             around: Around::default(),
             quantum,
         }
@@ -125,9 +162,11 @@ impl Shape {
     }
 }
 
-/// Nearest f64; most sums fit an i64, whose conversion is one instruction.
-fn to_f64(v: i128) -> f64 {
-    i64::try_from(v).map_or(v as f64, |v| v as f64)
+/// C of so many members.
+#[inline(always)]
+fn covariance(m: &Moments, n: u32, quantum: f64) -> [f64; 6] {
+    let scale = (quantum / f64::from(n.max(1))).powi(2);
+    m.scatter_to_f64(n).map(|v| v * scale)
 }
 
 /// Normals point up; level ones to positive y, then to positive x.
@@ -149,72 +188,9 @@ fn largest_positive(v: DVec3) -> DVec3 {
     if decisive < 0.0 { -v } else { v }
 }
 
-/// Eigenvalues in descending order, none below zero, and their unit vectors, by cyclic Jacobi rotations.
-///
-/// `c` is xx, xy, xz, yy, yz, zz. Jacobi keeps small eigenvalues and the vectors of near-equal ones accurate,
-/// where closed forms lose half the digits (Golub & Van Loan, Matrix Computations, 8.5).
-fn eigen(c: [f64; 6]) -> ([f64; 3], [DVec3; 3]) {
-    let mut a = [[c[0], c[1], c[2]], [c[1], c[3], c[4]], [c[2], c[4], c[5]]];
-    let mut v = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
-    for _ in 0..16 {
-        let mut rotated = false;
-        for (p, q) in [(0, 1), (0, 2), (1, 2)] {
-            let off = a[p][q];
-            if off.abs() <= f64::EPSILON * 1e-2 * (a[p][p] * a[q][q]).abs().sqrt() || off == 0.0 {
-                continue;
-            }
-            rotated = true;
-            let theta = (a[q][q] - a[p][p]) / (2.0 * off);
-            // A theta whose square overflows gives t = 0, which is what 1/(2 theta) rounds away against 1.
-            let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-            let cos = 1.0 / (t * t + 1.0).sqrt();
-            let sin = t * cos;
-            let r = 3 - p - q;
-            let (arp, arq) = (a[r][p], a[r][q]);
-            a[p][p] -= t * off;
-            a[q][q] += t * off;
-            a[p][q] = 0.0;
-            a[q][p] = 0.0;
-            a[r][p] = cos * arp - sin * arq;
-            a[p][r] = a[r][p];
-            a[r][q] = sin * arp + cos * arq;
-            a[q][r] = a[r][q];
-            for row in &mut v {
-                let (vp, vq) = (row[p], row[q]);
-                row[p] = cos * vp - sin * vq;
-                row[q] = sin * vp + cos * vq;
-            }
-        }
-        if !rotated {
-            break;
-        }
-    }
-    let mut order = [0, 1, 2];
-    order.sort_by(|&i, &j| a[j][j].total_cmp(&a[i][i]));
-    let lambda = order.map(|i| a[i][i].max(0.0));
-    let vectors = order.map(|i| DVec3::new(v[0][i], v[1][i], v[2][i]).normalize_or_zero());
-    (lambda, vectors)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use approx::assert_relative_eq;
-
-    #[test]
-    fn eigen_reproduces_the_matrix() {
-        for c in
-            [[4.0, 1.0, -2.0, 3.0, 0.5, 6.0], [1.0, 0.0, 0.0, 1.0, 0.0, 1e-9], [2.0, 2.0, 2.0, 2.0, 2.0, 2.0]]
-        {
-            let (l, v) = eigen(c);
-            assert!(l[0] >= l[1] && l[1] >= l[2]);
-            let entry = |i: usize, j: usize| (0..3).map(|e| l[e] * v[e][i] * v[e][j]).sum::<f64>();
-            let back = [entry(0, 0), entry(0, 1), entry(0, 2), entry(1, 1), entry(1, 2), entry(2, 2)];
-            for (b, c) in back.iter().zip(c) {
-                assert_relative_eq!(*b, c, epsilon = 1e-14 * l[0], max_relative = 1e-13);
-            }
-        }
-    }
 
     #[test]
     fn vectors_are_oriented() {

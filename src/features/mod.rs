@@ -3,6 +3,7 @@
 mod around;
 mod catalogue;
 mod color;
+mod eigen;
 mod formulas;
 mod measures;
 mod presets;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 pub(crate) use around::{Around, LEAST_REACH, Members, RIDGE, quadric};
 pub use catalogue::Feature;
 pub(crate) use catalogue::{CATALOGUE, COMPATIBILITY, GROUPS};
+pub(crate) use eigen::LANES;
 pub(crate) use formulas::{Attributes, Shape};
 
 use crate::error::{Error, Result};
@@ -437,6 +439,11 @@ impl FeatureSet {
     /// Whether any feature is about the plane through the members without the query: those have a rule for its absence.
     pub(crate) fn needs_plane(&self) -> bool {
         self.has_rule_for(Flags::NO_PLANE)
+    }
+
+    /// Whether any feature is about the sum of the members' distances.
+    pub(crate) fn needs_distance_sum(&self) -> bool {
+        self.iter().any(|f| matches!(f, Feature::MeanDistance | Feature::StdDistance | Feature::OutlierScore))
     }
 
     /// Whether any feature has a value of its own where this flag is set.

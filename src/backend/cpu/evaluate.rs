@@ -2,9 +2,10 @@
 
 use glam::DVec3;
 
-use super::index::{Center, Search};
+use super::index::Center;
+use super::search::Search;
 use crate::backend::{Job, Known, PointAttributes};
-use crate::features::{Around, Attributes, FeatureSet, Flags, Input, Members, Row, Shape, quadric};
+use crate::features::{Around, Attributes, FeatureSet, Flags, Input, LANES, Members, Row, Shape, quadric};
 use crate::moments::Moments;
 use crate::scales::Scales;
 
@@ -20,6 +21,9 @@ pub(super) struct Evaluator<'a> {
     own: Vec<usize>,
     members: Members,
     with_plane: bool,
+    with_distances: bool,
+    /// Whether sums over all members are enough, which do not depend on their order.
+    in_any_order: bool,
 }
 
 /// One value: of which neighbourhood, of which point, of which column (`None`: the flags), and its bits.
@@ -39,6 +43,8 @@ impl<'a> Evaluator<'a> {
             radii: scales.radii(),
             members: set.members(),
             with_plane: set.needs_plane(),
+            with_distances: set.needs_distance_sum(),
+            in_any_order: scales.len() == 1 && !scales.has_optimal() && !set.members().any(),
             job,
             scales,
             known,
@@ -48,13 +54,57 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Computes the points of a block, or any others: each site's centre with its points.
+    #[inline(always)]
+    pub(super) fn compute<'p>(
+        &self,
+        search: &mut Search<'_>,
+        sites: impl Iterator<Item = (Center, &'p [u32])>,
+        mut put: impl FnMut(Value),
+    ) {
+        if !self.in_any_order {
+            sites.for_each(|(center, points)| self.compute_site(search, center, points, &mut put));
+            return;
+        }
+        let mut moments: [Moments; LANES] = Default::default();
+        let mut at: [&[u32]; LANES] = [&[]; LANES];
+        let mut count = 0;
+        for (center, points) in sites {
+            let offsets = search.offsets(center, self.scales.rule).each_ref().map(|axis| &axis[..]);
+            moments[count] = Moments::by_axis(offsets, center.is_foreign(), self.with_distances);
+            at[count] = points;
+            count += 1;
+            if count == LANES {
+                self.finish(&moments, &at, &mut put);
+                count = 0;
+            }
+        }
+        // Lanes without points are computed like others, and put nowhere.
+        if count > 0 {
+            at[count..].fill(&[]);
+            self.finish(&moments, &at, &mut put);
+        }
+    }
+
+    /// Columns of several sites that take nothing but their moments.
+    #[inline(always)]
+    fn finish(&self, moments: &[Moments; LANES], at: &[&[u32]; LANES], put: &mut impl FnMut(Value)) {
+        let quantum = self.job.lattice.frame.quantum();
+        let radius = self.radii.first().copied().flatten();
+        Shape::several(moments, quantum, radius, self.with_plane, |lane, shape| {
+            if !at[lane].is_empty() {
+                self.put_site(0, moments[lane].flags, shape, at[lane], put, |_, _| Flags::default());
+            }
+        });
+    }
+
     /// Computes the given points, all of them at one place.
-    pub(super) fn compute(
+    fn compute_site(
         &self,
         search: &mut Search<'_>,
         center: Center,
         points: &[u32],
-        mut put: impl FnMut(Value),
+        put: &mut impl FnMut(Value),
     ) {
         let mut lengths = std::mem::take(&mut search.lengths);
         search.find(center, self.scales.rule);
@@ -67,24 +117,40 @@ impl<'a> Evaluator<'a> {
             let radius = self.radii[scale];
             let mut shape = Shape::new(&moments, quantum, radius, Attributes::default(), self.with_plane);
             let common = moments.flags | self.look_around(&mut shape, center, found, offsets);
-            for &column in &self.shared {
-                let value = ((self.rows[column].cpu)(&shape) as f32).to_bits();
-                points.iter().for_each(|&i| put((scale, i, Some(column), value)));
-            }
-            for &i in points {
-                let mut flags = common;
-                if !self.own.is_empty() {
-                    shape.attributes = self.job.attributes.at(i as usize);
-                    flags = flags | self.look_farther(&mut shape.around, i, found);
-                }
-                put((scale, i, None, flags.0));
-                for &column in &self.own {
-                    let value = ((self.rows[column].cpu)(&shape) as f32).to_bits();
-                    put((scale, i, Some(column), value));
-                }
-            }
+            self.put_site(scale, common, &mut shape, points, put, |around, i| {
+                self.look_farther(around, i, found)
+            });
         }
         search.lengths = lengths;
+    }
+
+    /// Writes the columns of a site's points in one of their neighbourhoods. `look` adds what differs between the points.
+    #[inline(always)]
+    fn put_site(
+        &self,
+        scale: usize,
+        common: Flags,
+        shape: &mut Shape,
+        points: &[u32],
+        put: &mut impl FnMut(Value),
+        look: impl Fn(&mut Around, u32) -> Flags,
+    ) {
+        for &column in &self.shared {
+            let value = ((self.rows[column].cpu)(shape) as f32).to_bits();
+            points.iter().for_each(|&i| put((scale, i, Some(column), value)));
+        }
+        for &i in points {
+            let mut flags = common;
+            if !self.own.is_empty() {
+                shape.attributes = self.job.attributes.at(i as usize);
+                flags = flags | look(&mut shape.around, i);
+            }
+            put((scale, i, None, flags.0));
+            for &column in &self.own {
+                let value = ((self.rows[column].cpu)(shape) as f32).to_bits();
+                put((scale, i, Some(column), value));
+            }
+        }
     }
 
     /// Sums over the members that are the same for all points of the site.

@@ -1,71 +1,84 @@
-//! Exact nearest neighbours on the CPU: a k-d tree over a cloud's sites, cut by (squared distance, index).
+//! Exact nearest neighbours on the CPU: a cloud's points in blocks, with what finds those near a place.
 
-use std::num::NonZeroUsize;
-
-use kiddo::{ImmutableKdTree, SquaredEuclidean};
 use rayon::prelude::*;
 
-use super::sites::Sites;
-use crate::cloud::{Lattice, dist_sq};
-use crate::error::{Error, Result};
+use super::boxes::Boxes;
+use super::order::Order;
+use super::reference::Reference;
+use super::search::Search;
+use crate::cloud::Lattice;
+use crate::error::Result;
 use crate::moments::Moments;
 use crate::neighborhood::Rule;
 use crate::scales::Scales;
 
-/// Sites fetched beyond those that could be needed, so that a tie at the cut seldom takes a second search.
-const SPARE: usize = 3;
+/// Places searched by one task at a time: enough to hide its start, few enough to balance.
+const CENTERS_PER_TASK: usize = 256;
 
-/// The tree's squared distances are this many quanta² a quantum²: [`turned`] scales by 3.
-const SCALE: f64 = 9.0;
+/// How the CPU finds neighbours. The neighbours are the same to the bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CpuSearch {
+    /// Points in blocks along a space-filling curve. The queries of a block are searched among candidates that are
+    /// gathered once for all of them.
+    #[default]
+    Blocks,
+    /// The k-d tree of the crate kiddo, asked for each query: an independent check, several times as slow.
+    Reference,
+}
 
-/// Squared distances (quanta²) below this are exact in the tree's f64: 9 · 2^49 < 2^53.
-const EXACT: u64 = 1 << 49;
-
-/// How far the tree's squared distances beyond [`EXACT`] may be off, relatively. A subtree's distance is updated
-/// at most 64 times on the way down, with three roundings of 2^-53 each: below 2^-45.
-const SLACK: f64 = 1.0 / (1u64 << 40) as f64;
-
-/// Sites searched by one task at a time: enough to hide its start, few enough to balance.
-pub(super) const SITES_PER_TASK: usize = 256;
-
-/// A cloud's sites in a tree. Answers for any point of the cloud, from any thread.
+/// A cloud's points, ready to be searched. Answers for any place, from any thread.
+#[derive(Debug)]
 pub(crate) struct CpuIndex<'a> {
-    lattice: &'a Lattice<'a>,
-    sites: Sites,
-    tree: ImmutableKdTree<f64, 3>,
+    pub(super) lattice: &'a Lattice<'a>,
+    pub(super) order: Order,
+    pub(super) finder: Finder,
+}
+
+/// What finds points near a place.
+#[derive(Debug)]
+pub(super) enum Finder {
+    Blocks(Boxes),
+    Reference(Reference),
 }
 
 impl<'a> CpuIndex<'a> {
     /// Indexes a cloud of at least one point.
     pub(crate) fn new(lattice: &'a Lattice<'a>) -> Result<Self> {
-        let sites = Sites::new(lattice);
-        let tree = ImmutableKdTree::new_from_source_parallel(
-            sites.places(),
-            |place, axis| turned(*place)[axis],
-            |site, _| site as u32,
-        )
-        .map_err(|error| Error::CpuIndex(error.to_string()))?;
-        Ok(Self { lattice, sites, tree })
+        Self::with(lattice, CpuSearch::default())
     }
 
-    pub(super) fn sites(&self) -> &Sites {
-        &self.sites
+    /// The same for a way to search.
+    pub(crate) fn with(lattice: &'a Lattice<'a>, search: CpuSearch) -> Result<Self> {
+        let order = Order::new(lattice);
+        let finder = match search {
+            CpuSearch::Blocks => Finder::Blocks(Boxes::new(&order)),
+            CpuSearch::Reference => Finder::Reference(Reference::new(&order)?),
+        };
+        Ok(Self { lattice, order, finder })
     }
 
     /// Members of the neighbourhood of each given centre as (squared distance, index) in that order, in parallel.
     pub(crate) fn lists_of(&self, centers: &[Center], rule: Rule) -> Vec<Vec<(u64, u32)>> {
-        let list = |search: &mut Search<'_>, &center: &Center| search.neighbors(center, rule).to_vec();
+        let list =
+            |search: &mut Search<'_>, &center: &Center| search.alone(center).neighbors(center, rule).to_vec();
         centers.par_iter().map_init(|| Search::new(self), list).collect()
     }
 
     /// Moments of the given centres' neighbourhoods, each searched once, in parallel; one for each scale in a row.
     pub(crate) fn moments_of(&self, centers: &[Center], scales: &Scales) -> Batch<Moments> {
-        self.batch(centers, scales.len(), |search, center, row| search.moments(center, scales, row))
+        self.batch(centers, scales.len(), |search, center, row| {
+            search.alone(center).moments(center, scales, row)
+        })
     }
 
     /// What to search around for a place: that of a point of the cloud, or of a foreign query.
     pub(crate) fn center(&self, place: [i32; 3], foreign: bool) -> Center {
-        if foreign { Center::Foreign(place) } else { Center::Site(self.sites.at(place)) }
+        if foreign {
+            return Center::Foreign(place);
+        }
+        let site = self.order.site_at(place);
+        Center::Site(site.start as u32, site.len() as u32)
     }
 
     fn batch<T, F>(&self, asked: &[Center], row_len: usize, answer: F) -> Batch<T>
@@ -79,7 +92,7 @@ impl<'a> CpuIndex<'a> {
         let mut rows = vec![T::default(); centers.len() * row_len];
         rows.par_chunks_mut(row_len)
             .zip(&centers)
-            .with_min_len(SITES_PER_TASK)
+            .with_min_len(CENTERS_PER_TASK)
             .for_each_init(|| Search::new(self), |search, (row, &center)| answer(search, center, row));
         let row_of = asked.par_iter().with_min_len(1 << 10);
         let row_of = row_of.map(|center| centers.partition_point(|c| c < center) as u32).collect();
@@ -87,25 +100,22 @@ impl<'a> CpuIndex<'a> {
     }
 
     /// A centre's place, and the points there that a search meets first.
-    fn resolve(&self, center: Center) -> ([i32; 3], &[u32]) {
+    pub(super) fn resolve(&self, center: Center) -> ([i32; 3], &[u32]) {
         match center {
-            Center::Site(site) => (self.sites.places()[site as usize], self.sites.points(site)),
+            Center::Site(start, len) => {
+                let start = start as usize;
+                (self.order.place(start), &self.order.points()[start..start + len as usize])
+            }
             Center::Foreign(place) => (place, &[]),
         }
-    }
-}
-
-impl std::fmt::Debug for CpuIndex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CpuIndex").field("sites", &self.sites.len()).finish_non_exhaustive()
     }
 }
 
 /// What is searched around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Center {
-    /// A place of the cloud.
-    Site(u32),
+    /// A place of the cloud: where in the order its points begin, and how many there are.
+    Site(u32, u32),
     /// Any place: the query there is no point of the cloud.
     Foreign([i32; 3]),
 }
@@ -134,167 +144,10 @@ impl<T> Batch<T> {
     }
 }
 
-/// One thread's way to ask the index, with the memory that it reuses.
-#[derive(Debug)]
-pub(super) struct Search<'i> {
-    index: &'i CpuIndex<'i>,
-    near: Vec<(u64, u32)>,
-    found: Vec<(u64, u32)>,
-    offsets: Vec<[i64; 3]>,
-    /// Where the neighbourhoods end, for who asks for several.
-    pub(super) lengths: Vec<usize>,
-}
-
-impl<'i> Search<'i> {
-    pub(super) fn new(index: &'i CpuIndex<'i>) -> Self {
-        Self { index, near: Vec::new(), found: Vec::new(), offsets: Vec::new(), lengths: Vec::new() }
-    }
-
-    /// The members of a neighbourhood, as (squared distance, index) in that order.
-    pub(super) fn neighbors(&mut self, center: Center, rule: Rule) -> &[(u64, u32)] {
-        let k = rule.k;
-        if let (false, Some(limit)) = (rule.cuts, rule.limit) {
-            return self.within(center, limit);
-        }
-        self.nearest(center, k);
-        if let Some(limit) = rule.limit {
-            self.found.truncate(self.found.partition_point(|found| found.0 <= limit));
-        }
-        &self.found
-    }
-
-    /// Every point within a squared distance.
-    fn within(&mut self, center: Center, limit: u64) -> &[(u64, u32)] {
-        let CpuIndex { sites, tree, .. } = self.index;
-        let (center, _) = self.index.resolve(center);
-        self.found.clear();
-        tree.query(&turned(center))
-            .within::<SquaredEuclidean<f64>>(radius_sq_around(limit))
-            .unsorted()
-            .visit(|item| {
-                let d = dist_sq(center, sites.places()[item.item as usize]);
-                if d <= limit {
-                    self.found.extend(sites.points(item.item).iter().map(|&i| (d, i)));
-                }
-            });
-        self.found.sort_unstable();
-        &self.found
-    }
-
-    /// The `min(k, n)` nearest points.
-    fn nearest(&mut self, center: Center, k: usize) -> &[(u64, u32)] {
-        let index = self.index;
-        self.found.clear();
-        let (place, own) = index.resolve(center);
-        if own.len() >= k {
-            self.found.extend(own[..k].iter().map(|&i| (0, i)));
-            return &self.found;
-        }
-        let cut = self.fetch(place, k, own.len());
-        for &(d, s) in self.near.iter().take_while(|near| near.0 <= cut) {
-            let points = index.sites.points(s);
-            self.found.extend(points[..points.len().min(k)].iter().map(|&i| (d, i)));
-        }
-        self.found.sort_unstable();
-        self.found.truncate(k);
-        &self.found
-    }
-
-    /// Finds the members of a neighbourhood, for [`members`](Self::members).
-    pub(super) fn find(&mut self, around: Center, rule: Rule) {
-        self.neighbors(around, rule);
-        let (center, _) = self.index.resolve(around);
-        self.offsets.clear();
-        self.offsets.extend(self.found.iter().map(|&(_, i)| {
-            let p = self.index.lattice.points[i as usize];
-            std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
-        }));
-    }
-
-    /// What [`find`](Self::find) found: (squared distance, index) in that order, and the offsets from the centre.
-    pub(super) fn members(&self) -> (&[(u64, u32)], &[[i64; 3]]) {
-        (&self.found, &self.offsets)
-    }
-
-    /// The members of the first neighbourhood.
-    pub(super) fn first(&mut self, around: Center, scales: &Scales) -> &[(u64, u32)] {
-        if !scales.has_optimal() {
-            return self.neighbors(around, scales.rule);
-        }
-        self.find(around, scales.rule);
-        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
-        let length = self.lengths.first().copied().unwrap_or(0);
-        &self.found[..length]
-    }
-
-    /// Sums over the neighbourhoods.
-    fn moments(&mut self, around: Center, scales: &Scales, out: &mut [Moments]) {
-        self.find(around, scales.rule);
-        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
-        for (moments, &length) in out.iter_mut().zip(&self.lengths) {
-            *moments = Moments::new(&self.offsets[..length], around.is_foreign());
-        }
-    }
-
-    /// Puts every site that may hold one of the `k` nearest points into `near`, by (squared distance, site), and
-    /// gives the squared distance within which `k` points lie.
-    fn fetch(&mut self, center: [i32; 3], k: usize, own: usize) -> u64 {
-        let CpuIndex { sites, tree, .. } = self.index;
-        let query = turned(center);
-        let exact = |s: u32| dist_sq(center, sites.places()[s as usize]);
-        // Each site holds a point at least, and the query's own, if it has one, holds `own`.
-        let wanted = (k - own + 1).saturating_add(SPARE).min(sites.len());
-        let nearest = tree
-            .query(&query)
-            .nearest_n::<SquaredEuclidean<f64>>(NonZeroUsize::new(wanted).unwrap_or(NonZeroUsize::MIN))
-            .execute();
-        self.near.clear();
-        self.near.extend(nearest.iter().map(|item| (exact(item.item), item.item)));
-        self.near.sort_unstable();
-        let mut count = 0;
-        let holds_k = self.near.iter().find(|near| {
-            count += sites.points(near.1).len();
-            count >= k
-        });
-        // Fewer than k points in all sites: everything is a neighbour.
-        let Some(&(cut, _)) = holds_k else { return u64::MAX };
-        let reached = nearest.last().map_or(0.0, |item| item.distance);
-        if wanted < sites.len() && !is_within(cut, reached) {
-            self.near.clear();
-            tree.query(&query)
-                .within::<SquaredEuclidean<f64>>(radius_sq_around(cut))
-                .unsorted()
-                .visit(|item| self.near.push((exact(item.item), item.item)));
-            self.near.sort_unstable();
-        }
-        cut
-    }
-}
-
-/// A place turned by an integer matrix whose rows are orthogonal and of length 3: exact.
-///
-/// The tree splits its axes in turn, and a split of an axis on which all points agree is lost. Level ground and
-/// points along a line are common, seldom along these axes: 300 thousand points on a line took minutes.
-fn turned(place: [i32; 3]) -> [f64; 3] {
-    let [x, y, z] = place.map(f64::from);
-    [x + 2.0 * y + 2.0 * z, 2.0 * x + y - 2.0 * z, 2.0 * x - 2.0 * y + z]
-}
-
-/// Whether a search that ended at the tree's squared distance `reached` has seen everything up to `cut`.
-fn is_within(cut: u64, reached: f64) -> bool {
-    let cut_in_tree = cut as f64 * SCALE;
-    if cut < EXACT { cut_in_tree < reached } else { cut_in_tree * (1.0 + SLACK) < reached }
-}
-
-/// The tree's squared radius that everything up to `cut` lies well within.
-fn radius_sq_around(cut: u64) -> f64 {
-    let cut_in_tree = cut as f64 * SCALE;
-    if cut < EXACT { cut_in_tree + SCALE / 2.0 } else { cut_in_tree * (1.0 + SLACK) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::dist_sq;
     use crate::frame::Frame;
     use crate::scales::Ends;
 
@@ -309,7 +162,8 @@ mod tests {
         let lists = index.lists_of(&centers, rule);
         let scales = Scales { rule, ends: Ends::Counts(vec![rule.k as u32], None) };
         let moments = index.moments_of(&centers, &scales);
-        assert_eq!(moments.rows.len(), index.sites().len());
+        let distinct: std::collections::HashSet<_> = points.iter().collect();
+        assert_eq!(moments.rows.len(), distinct.len());
         for (at, &i) in asked.iter().enumerate() {
             let query = points[i as usize];
             let mut expected: Vec<_> =

@@ -3,10 +3,14 @@
 //! Each place of the cloud is searched and computed once, in the order of a space-filling curve; the answer is
 //! then written to every point there.
 
+mod boxes;
 mod evaluate;
 mod index;
+mod near;
+mod order;
+mod reference;
 pub(crate) mod scan;
-mod sites;
+mod search;
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -14,9 +18,11 @@ use rayon::prelude::*;
 
 use self::evaluate::Evaluator;
 pub(crate) use self::evaluate::Value;
+pub use self::index::CpuSearch;
 pub(crate) use self::index::{Center, CpuIndex};
-use self::index::{SITES_PER_TASK, Search};
-use self::sites::Sites;
+use self::order::Order;
+use self::search::Search;
+use super::cells::{Cells, zeros};
 use super::{Beneath, Job, Known, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
@@ -25,11 +31,12 @@ use crate::moments::Moments;
 use crate::neighborhood::Neighbors;
 use crate::report::Report;
 use crate::scales::{Ends, Scales};
+use crate::watch::Pass;
 
-#[derive(Debug)]
-pub(crate) struct Cpu;
+/// Blocks of queries answered by one task at a time: enough to hide its start, few enough to balance.
+const BLOCKS_PER_TASK: usize = 32;
 
-impl Strategy for Cpu {
+impl Strategy for CpuSearch {
     fn features(&self, job: &Job<'_>, set: &FeatureSet, report: &mut Report) -> Result<RawColumns> {
         report.chunks = 1;
         if !set.needs_neighbors() {
@@ -49,17 +56,17 @@ impl Strategy for Cpu {
         report: &mut Report,
     ) -> Result<Vec<RawColumns>> {
         report.chunks = 1;
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
-        Ok(report.time("query", || of_neighborhoods(job, set, scales, known, &index)))
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
+        report.time("query", || of_neighborhoods(job, set, scales, known, &index))
     }
 
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
-        Ok(report.time("query", || last_members(job, scales, &index)))
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
+        report.time("query", || last_members(job, scales, &index))
     }
 
     fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
         let rule = job.neighborhood.rule(job.lattice.len(), &job.lattice.frame);
         let out = zeros(job.lattice.len());
         report.time("query", || {
@@ -69,15 +76,15 @@ impl Strategy for Cpu {
                     let members = found.iter().map(|&(_, member)| beneath.heights[member as usize]);
                     out[i as usize].store(beneath.bits(beneath.heights[i as usize], members), Relaxed);
                 }
-            });
-        });
+            })
+        })?;
         Ok(out.into_iter().map(AtomicU32::into_inner).collect())
     }
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
         report.chunks = 1;
-        let index = report.time("index", || CpuIndex::new(job.lattice))?;
-        Ok(report.time("query", || neighbor_lists(job, &index)))
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
+        report.time("query", || neighbor_lists(job, &index))
     }
 }
 
@@ -104,31 +111,28 @@ fn of_neighborhoods(
     scales: &Scales,
     known: &Known,
     index: &CpuIndex<'_>,
-) -> Vec<RawColumns> {
+) -> Result<Vec<RawColumns>> {
     let n = job.asked().len();
     let evaluator = Evaluator::new(job, set, scales, known);
-    // Sites write to the points they hold, which lie anywhere in the columns: relaxed atomics cost a plain store.
-    let cells: Vec<(Vec<_>, Vec<AtomicU32>)> =
-        (0..scales.len()).map(|_| (set.iter().map(|_| zeros(n)).collect(), zeros(n))).collect();
-    each_site(job, index, |search, center, points| {
-        evaluator.compute(search, center, points, |(scale, point, column, bits)| {
-            let (values, flags) = &cells[scale];
-            let column: &Vec<AtomicU32> = column.map_or(flags, |column| &values[column]);
-            column[point as usize].store(bits, Relaxed);
-        });
+    let cells: Vec<Cells> = (0..scales.len()).map(|_| Cells::new(set.len(), n)).collect();
+    each_block(job, index, |search, sites| fill(&evaluator, search, sites, &cells))?;
+    Ok(cells.into_iter().map(Cells::into_columns).collect())
+}
+
+/// Computes a block's points.
+fn fill(
+    evaluator: &Evaluator<'_>,
+    search: &mut Search<'_>,
+    sites: &mut dyn Iterator<Item = (Center, &[u32])>,
+    cells: &[Cells],
+) {
+    evaluator.compute(search, sites, |(scale, point, column, bits)| {
+        cells[scale].put(column, point as usize, bits);
     });
-    let to_floats = |column: Vec<AtomicU32>| {
-        column.into_iter().map(|cell| f32::from_bits(cell.into_inner())).collect::<Vec<f32>>()
-    };
-    let to_columns = |(values, flags): (Vec<_>, Vec<AtomicU32>)| RawColumns {
-        values: values.into_par_iter().map(to_floats).collect(),
-        flags: flags.into_iter().map(AtomicU32::into_inner).collect(),
-    };
-    cells.into_iter().map(to_columns).collect()
 }
 
 /// The last member of each point's neighbourhood, if its number is what cuts it.
-fn last_members(job: &Job<'_>, scales: &Scales, index: &CpuIndex<'_>) -> Vec<(u64, u32)> {
+fn last_members(job: &Job<'_>, scales: &Scales, index: &CpuIndex<'_>) -> Result<Vec<(u64, u32)>> {
     let n = job.asked().len();
     let distances: Vec<AtomicU64> = (0..n).into_par_iter().map(|_| AtomicU64::new(u64::MAX)).collect();
     let indices: Vec<AtomicU32> = (0..n).into_par_iter().map(|_| AtomicU32::new(u32::MAX)).collect();
@@ -139,8 +143,8 @@ fn last_members(job: &Job<'_>, scales: &Scales, index: &CpuIndex<'_>) -> Vec<(u6
                 indices[i as usize].store(last, Relaxed);
             }
         }
-    });
-    distances.into_iter().zip(indices).map(|(d, i)| (d.into_inner(), i.into_inner())).collect()
+    })?;
+    Ok(distances.into_iter().zip(indices).map(|(d, i)| (d.into_inner(), i.into_inner())).collect())
 }
 
 fn last_member(search: &mut Search<'_>, center: Center, scales: &Scales) -> Option<(u64, u32)> {
@@ -162,10 +166,11 @@ pub(crate) fn columns_of(
     points: &[u32],
 ) -> Vec<Value> {
     let evaluator = Evaluator::new(job, set, scales, known);
-    let of = |search: &mut Search<'_>, &point: &u32| {
+    let of = |search: &mut Search<'_>, point: &u32| {
         let mut values = Vec::new();
-        let center = index.center(job.asked().points[point as usize], job.is_foreign());
-        evaluator.compute(search, center, &[point], |value| values.push(value));
+        let center = index.center(job.asked().points[*point as usize], job.is_foreign());
+        let site = (center, std::slice::from_ref(point));
+        evaluator.compute(search.alone(center), std::iter::once(site), |value| values.push(value));
         values
     };
     points.par_iter().map_init(|| Search::new(index), of).flatten_iter().collect()
@@ -180,20 +185,20 @@ pub(crate) fn last_members_of(
 ) -> Vec<(u64, u32)> {
     let of = |search: &mut Search<'_>, &point: &u32| {
         let center = index.center(job.asked().points[point as usize], job.is_foreign());
-        last_member(search, center, scales).unwrap_or((u64::MAX, u32::MAX))
+        last_member(search.alone(center), center, scales).unwrap_or((u64::MAX, u32::MAX))
     };
     points.par_iter().map_init(|| Search::new(index), of).collect()
 }
 
-fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
+fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Result<Neighbors> {
     let n = job.asked().len();
     let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
     let lengths = zeros(n);
     if scales.rule.limit.is_some() || scales.has_optimal() {
         each_site(job, index, |search, center, points| {
-            let found = search.first(center, &scales).len() as u32;
+            let found = search.count(center, &scales) as u32;
             points.iter().for_each(|&i| lengths[i as usize].store(found, Relaxed));
-        });
+        })?;
     } else {
         lengths.iter().for_each(|length| length.store(scales.rule.k as u32, Relaxed));
     }
@@ -215,30 +220,77 @@ fn neighbor_lists(job: &Job<'_>, index: &CpuIndex<'_>) -> Neighbors {
                 dist_sq.store(d, Relaxed);
             }
         }
-    });
-    Neighbors {
+    })?;
+    Ok(Neighbors {
         offsets,
         indices: indices.into_iter().map(AtomicU32::into_inner).collect(),
         dist_sq: dist_sq.into_iter().map(AtomicU64::into_inner).collect(),
-    }
-}
-
-fn zeros(n: usize) -> Vec<AtomicU32> {
-    (0..n).into_par_iter().with_min_len(1 << 14).map(|_| AtomicU32::new(0)).collect()
+    })
 }
 
 /// Runs `work` for every place that is asked about, with the rows of what is there.
-fn each_site(job: &Job<'_>, index: &CpuIndex<'_>, work: impl Fn(&mut Search<'_>, Center, &[u32]) + Sync) {
-    let foreign = job.queries.map(Sites::new);
-    let sites = foreign.as_ref().unwrap_or(index.sites());
-    (0..sites.len() as u32).into_par_iter().with_min_len(SITES_PER_TASK).for_each_init(
-        || Search::new(index),
-        |search, site| {
-            let center = match foreign {
-                Some(_) => Center::Foreign(sites.places()[site as usize]),
-                None => Center::Site(site),
-            };
-            work(search, center, sites.points(site));
+fn each_site(
+    job: &Job<'_>,
+    index: &CpuIndex<'_>,
+    work: impl Fn(&mut Search<'_>, Center, &[u32]) + Sync,
+) -> Result<()> {
+    each_block(job, index, |search, sites| sites.for_each(|(center, points)| work(search, center, points)))
+}
+
+/// Points that a thread is through with before it says so.
+const TOLD_AT_ONCE: usize = 1 << 12;
+
+/// What a thread did of a pass.
+struct Tally<'p, 'w> {
+    pass: &'p Pass<'w>,
+    points: usize,
+}
+
+impl Tally<'_, '_> {
+    fn tell(&mut self) {
+        match std::mem::take(&mut self.points) {
+            0 => {}
+            points => self.pass.add(points),
+        }
+    }
+}
+
+impl Drop for Tally<'_, '_> {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+/// Runs `work` for every block of places that is asked about, unless the call is cancelled: its sites, each with the rows of
+/// what is there.
+fn each_block(
+    job: &Job<'_>,
+    index: &CpuIndex<'_>,
+    work: impl Fn(&mut Search<'_>, &mut dyn Iterator<Item = (Center, &[u32])>) + Sync,
+) -> Result<()> {
+    let foreign = job.queries.map(Order::new);
+    let order = foreign.as_ref().unwrap_or(&index.order);
+    let pass = &job.watch.pass(order.points().len());
+    (0..order.blocks()).into_par_iter().with_min_len(BLOCKS_PER_TASK).try_for_each_init(
+        || (Search::new(index), Tally { pass, points: 0 }),
+        |(search, tally), block| {
+            job.watch.check()?;
+            let block = order.block(block);
+            search.enter(order.bounds(block.clone()));
+            let points = block.len();
+            let mut sites = order.sites(block).map(|site| {
+                let center = match foreign {
+                    Some(_) => Center::Foreign(order.place(site.start)),
+                    None => Center::Site(site.start as u32, site.len() as u32),
+                };
+                (center, &order.points()[site])
+            });
+            work(search, &mut sites);
+            tally.points += points;
+            if tally.points >= TOLD_AT_ONCE {
+                tally.tell();
+            }
+            Ok(())
         },
-    );
+    )
 }

@@ -33,7 +33,7 @@ use self::pipeline::Pipelines;
 use self::pool::Buffers;
 use super::cells::Cells;
 use super::cpu::scan::Scan;
-use super::cpu::{Cpu, CpuIndex};
+use super::cpu::{CpuIndex, CpuSearch};
 use super::{Beneath, Job, Known, Strategy};
 use crate::cloud::dist_sq;
 use crate::columns::RawColumns;
@@ -189,7 +189,9 @@ impl Strategy for Gpu {
         }
         if let Some(reason) = beyond_kernels(scales.rule) {
             report.fallback = Some(reason);
-            return self.workers.install(|| Cpu.features_of_members(job, set, scales, known, report));
+            return self
+                .workers
+                .install(|| CpuSearch::default().features_of_members(job, set, scales, known, report));
         }
         let kernel = kernel::Evaluate::of(set);
         let words = scales.len() * (set.len() + 1);
@@ -215,7 +217,7 @@ impl Strategy for Gpu {
         }
         if let Some(reason) = beyond_kernels(scales.rule) {
             report.fallback = Some(reason);
-            return self.workers.install(|| Cpu.last_members(job, scales, report));
+            return self.workers.install(|| CpuSearch::default().last_members(job, scales, report));
         }
         let need = Need::of_index(job.is_foreign(), 0)
             .records(kernel::Needs::default().record_words(), 1)
@@ -248,7 +250,7 @@ impl Strategy for Gpu {
             Ends::Counts(_, None) => self.nearest(job, &scales, report),
             Ends::Counts(_, Some(_)) => {
                 report.fallback = Some("the CPU found the lists of the optimal neighbourhoods".to_owned());
-                self.workers.install(|| Cpu.neighbors(job, report))
+                self.workers.install(|| CpuSearch::default().neighbors(job, report))
             }
         }
     }

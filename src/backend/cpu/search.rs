@@ -1,0 +1,303 @@
+//! One thread's way to ask the index.
+
+use super::boxes::{Boxes, Queue};
+use super::index::{Center, CpuIndex, Finder};
+use super::near::{Near, Region, Wanted};
+use super::order::BLOCK;
+use crate::moments::Moments;
+use crate::neighborhood::Rule;
+use crate::scales::Scales;
+
+/// How much farther than the last block's members lay, squared, a block's candidates are gathered. Where that is too
+/// near for a query, they are gathered again; with 1.3 that befalls one block in five of an airborne scan.
+const AHEAD: f64 = 1.4;
+
+/// Candidates that a block may have: so many, and so many for each neighbour. On surfaces it is 4 to 6 a neighbour. Beyond,
+/// the block is much wider than its densest points' neighbourhoods, and its queries are searched one by one.
+const MOST_CANDIDATES: (usize, usize) = (512, 16);
+
+/// One thread's way to ask the index, with the memory that it reuses.
+///
+/// Candidates are gathered for a box of queries, that of [`enter`](Self::enter), as far as the neighbours of the box
+/// before it reached; then each query chooses its members among them.
+#[derive(Debug)]
+pub(super) struct Search<'i> {
+    index: &'i CpuIndex<'i>,
+    near: Near<f32>,
+    wide: Near<f64>,
+    /// The box of queries; what is gathered around it, if anything is, and for which number of neighbours.
+    home: [[i32; 3]; 2],
+    gathered: Option<(Region, Option<usize>)>,
+    /// Whether the box holds too much: each query then gathers for itself.
+    crowded: bool,
+    /// Largest threshold since the box was entered, and that of the last query.
+    reached: f64,
+    last: f64,
+    /// How far to gather around the next box, squared, if that is known.
+    ahead: Option<f64>,
+    queue: Queue,
+    bounds: Vec<u64>,
+    found: Vec<(u64, u32)>,
+    offsets: Vec<[i64; 3]>,
+    by_axis: [Vec<f64>; 3],
+    /// Where the neighbourhoods end, for who asks for several.
+    pub(super) lengths: Vec<usize>,
+}
+
+/// What a search gives beside the offsets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Give {
+    Offsets,
+    /// Members in order, and their offsets.
+    Sorted,
+}
+
+impl<'i> Search<'i> {
+    pub(super) fn new(index: &'i CpuIndex<'i>) -> Self {
+        Self {
+            index,
+            near: Near::default(),
+            wide: Near::default(),
+            home: [[0; 3]; 2],
+            gathered: None,
+            crowded: false,
+            reached: 0.0,
+            last: 0.0,
+            ahead: None,
+            queue: Queue::new(),
+            bounds: Vec::new(),
+            found: Vec::new(),
+            offsets: Vec::new(),
+            by_axis: Default::default(),
+            lengths: Vec::new(),
+        }
+    }
+
+    /// The next queries lie in this box.
+    pub(super) fn enter(&mut self, home: [[i32; 3]; 2]) {
+        if self.reached > 0.0 {
+            self.ahead = Some(self.reached * AHEAD);
+        }
+        self.home = home;
+        self.gathered = None;
+        self.crowded = false;
+        self.reached = 0.0;
+    }
+
+    /// The next query has nothing to do with the last.
+    pub(super) fn alone(&mut self, center: Center) -> &mut Self {
+        let (place, _) = self.index.resolve(center);
+        self.enter([place; 2]);
+        self.ahead = None;
+        self
+    }
+
+    /// The members of a neighbourhood, as (squared distance, index) in that order.
+    pub(super) fn neighbors(&mut self, center: Center, rule: Rule) -> &[(u64, u32)] {
+        self.search(center, rule, Give::Sorted);
+        &self.found
+    }
+
+    /// Offsets of the members from the centre in any order, axis by axis: exact in f64.
+    #[inline(always)]
+    pub(super) fn offsets(&mut self, center: Center, rule: Rule) -> &[Vec<f64>; 3] {
+        self.search(center, rule, Give::Offsets);
+        &self.by_axis
+    }
+
+    /// How many members the first neighbourhood has.
+    pub(super) fn count(&mut self, around: Center, scales: &Scales) -> usize {
+        match scales.has_optimal() {
+            true => self.first(around, scales).len(),
+            false => self.offsets(around, scales.rule)[0].len(),
+        }
+    }
+
+    /// Finds the members of a neighbourhood, for [`members`](Self::members).
+    pub(super) fn find(&mut self, center: Center, rule: Rule) {
+        self.search(center, rule, Give::Sorted);
+    }
+
+    /// What [`find`](Self::find) found: (squared distance, index) in that order, and the offsets from the centre.
+    pub(super) fn members(&self) -> (&[(u64, u32)], &[[i64; 3]]) {
+        (&self.found, &self.offsets)
+    }
+
+    /// The members of the first neighbourhood.
+    pub(super) fn first(&mut self, around: Center, scales: &Scales) -> &[(u64, u32)] {
+        self.find(around, scales.rule);
+        if !scales.has_optimal() {
+            return &self.found;
+        }
+        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
+        let length = self.lengths.first().copied().unwrap_or(0);
+        &self.found[..length]
+    }
+
+    /// Sums over the neighbourhoods.
+    pub(super) fn moments(&mut self, around: Center, scales: &Scales, out: &mut [Moments]) {
+        self.find(around, scales.rule);
+        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
+        for (moments, &length) in out.iter_mut().zip(&self.lengths) {
+            *moments = Moments::new(&self.offsets[..length], around.is_foreign());
+        }
+    }
+
+    #[inline(always)]
+    fn search(&mut self, center: Center, rule: Rule, give: Give) {
+        let index = self.index;
+        let (place, own) = index.resolve(center);
+        if rule.cuts && own.len() >= rule.k {
+            if give == Give::Offsets {
+                for axis in &mut self.by_axis {
+                    axis.clear();
+                    axis.resize(rule.k, 0.0);
+                }
+                return;
+            }
+            self.found.clear();
+            self.found.extend(own[..rule.k].iter().map(|&i| (0, i)));
+            self.offsets.clear();
+            self.offsets.resize(rule.k, [0; 3]);
+            return;
+        }
+        match &index.finder {
+            Finder::Blocks(boxes) => self.search_blocks(boxes, place, rule, give),
+            Finder::Reference(tree) => {
+                tree.find(&index.order, (place, own.len()), rule, &mut self.found);
+                self.offsets.clear();
+                self.offsets.extend(self.found.iter().map(|&(_, i)| {
+                    let p = index.lattice.points[i as usize];
+                    std::array::from_fn(|a| i64::from(p[a]) - i64::from(place[a]))
+                }));
+                for (a, axis) in self.by_axis.iter_mut().enumerate() {
+                    axis.clear();
+                    axis.extend(self.offsets.iter().map(|o| o[a] as f64));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn search_blocks(&mut self, boxes: &Boxes, place: [i32; 3], rule: Rule, give: Give) {
+        let order = &self.index.order;
+        let wanted = Wanted { k: rule.cuts.then_some(rule.k), limit: rule.limit.unwrap_or(u64::MAX) };
+        if self.crowded {
+            self.home = [place; 2];
+            self.gathered = None;
+        }
+        loop {
+            let region = match self.gathered {
+                Some((region, k)) if k == wanted.k => region,
+                _ => self.gather_first(boxes, wanted, place),
+            };
+            let narrow = region.is_narrow();
+            let selected = match narrow {
+                true => self.near.select(order, place, wanted, region.reach_sq, self.last),
+                false => self.wide.select(order, place, wanted, region.reach_sq, self.last),
+            };
+            let Some((count, threshold)) = selected else {
+                self.gather_more(boxes, narrow, rule.k, wanted, place);
+                continue;
+            };
+            self.last = threshold;
+            self.reached = self.reached.max(threshold);
+            match (give, narrow) {
+                (Give::Offsets, true) => self.near.offsets(place, count, &mut self.by_axis),
+                (Give::Offsets, false) => self.wide.offsets(place, count, &mut self.by_axis),
+                (Give::Sorted, true) => {
+                    self.near.sorted(order, place, count, &mut self.found, &mut self.offsets);
+                }
+                (Give::Sorted, false) => {
+                    self.wide.sorted(order, place, count, &mut self.found, &mut self.offsets);
+                }
+            }
+            return;
+        }
+    }
+
+    /// Gathers candidates again, as far as is surely enough for this query.
+    #[cold]
+    fn gather_more(&mut self, boxes: &Boxes, narrow: bool, k: usize, wanted: Wanted, place: [i32; 3]) {
+        let holds = if narrow { self.near.holds(place, k) } else { self.wide.holds(place, k) };
+        // Whoever lacks candidates is followed by others who do.
+        let reach_sq = match holds {
+            Some(bound) => (bound as f64 * 1.1) as u64,
+            None => self.bound(boxes, self.home, k),
+        };
+        self.gather(boxes, reach_sq.min(wanted.limit), wanted, place);
+    }
+
+    /// Gathers candidates around a box that was entered: as far as the rule's radius, else as far as the neighbours of the
+    /// box before reached, else as far as is surely enough.
+    #[inline(always)]
+    fn gather_first(&mut self, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
+        let reach_sq = match (wanted.k, self.ahead) {
+            (None, _) => wanted.limit,
+            (Some(_), Some(ahead)) if !self.crowded => (ahead as u64).saturating_add(1),
+            (Some(k), _) => self.bound(boxes, self.home, k),
+        };
+        self.gather(boxes, reach_sq.min(wanted.limit), wanted, place)
+    }
+
+    #[inline(always)]
+    fn gather(&mut self, boxes: &Boxes, reach_sq: u64, wanted: Wanted, place: [i32; 3]) -> Region {
+        let order = &self.index.order;
+        let is_point = self.home[0] == self.home[1];
+        let most = match wanted.k {
+            Some(k) if !is_point => MOST_CANDIDATES.0 + k.saturating_mul(MOST_CANDIDATES.1),
+            _ => usize::MAX,
+        };
+        let region = Region { low: self.home[0], high: self.home[1], reach_sq };
+        let fits = match region.is_narrow() {
+            true => self.near.gather(order, boxes, &region, wanted.k, most),
+            false => self.wide.gather(order, boxes, &region, wanted.k, most),
+        };
+        if fits {
+            self.gathered = Some((region, wanted.k));
+            return region;
+        }
+        self.gather_alone(boxes, wanted, place)
+    }
+
+    /// Gathers candidates of one query of a box around which there are too many: the others of it look for themselves, too.
+    #[cold]
+    fn gather_alone(&mut self, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
+        self.crowded = true;
+        self.home = [place; 2];
+        let k = wanted.k.unwrap_or(usize::MAX);
+        let reach_sq = self.bound(boxes, self.home, k).min(wanted.limit);
+        let (order, low, high) = (&self.index.order, place, place);
+        let region = Region { low, high, reach_sq };
+        match region.is_narrow() {
+            true => self.near.gather(order, boxes, &region, wanted.k, usize::MAX),
+            false => self.wide.gather(order, boxes, &region, wanted.k, usize::MAX),
+        };
+        self.gathered = Some((region, wanted.k));
+        region
+    }
+
+    /// A squared distance within which every place of a box has `k` points: the k-th of the blocks' nearest the box, taken
+    /// from its farthest corner.
+    fn bound(&mut self, boxes: &Boxes, [low, high]: [[i32; 3]; 2], k: usize) -> u64 {
+        let order = &self.index.order;
+        let bounds = &mut self.bounds;
+        bounds.clear();
+        boxes.nearest_first(&mut self.queue, low, high, |block| {
+            let block = order.block(block);
+            // A block of more points is at one place.
+            let len = if block.len() > BLOCK { block.len().min(k) } else { block.len() };
+            bounds.extend((block.start..block.start + len).map(|at| {
+                let p = order.place(at);
+                (0..3)
+                    .map(|a| u64::from(p[a].abs_diff(low[a]).max(p[a].abs_diff(high[a]))).pow(2))
+                    .sum::<u64>()
+            }));
+            bounds.len() < k
+        });
+        match bounds.len() < k || k == 0 {
+            true => u64::MAX,
+            false => *bounds.select_nth_unstable(k - 1).1,
+        }
+    }
+}

@@ -11,6 +11,7 @@
 //! * [`FeatureSet`] names what to compute; [`Feature`] lists everything there is, with formula, unit and source.
 //! * [`Engine::features`] and, with [`Options`], [`Engine::features_with`] give [`Columns`], [`Engine::neighbors`] gives [`Neighbors`], each with a [`Report`].
 //! * [`Engine::features_at`] and [`Engine::neighbors_of`] ask at places that are no points of the cloud.
+//! * [`Engine::from_device`] computes on the application's own wgpu device, [`Engine::features_on_device`] leaves the columns there.
 #![cfg_attr(feature = "las", doc = "* [`las`] reads and writes LAS/LAZ files.")]
 //!
 //! ```
@@ -52,14 +53,14 @@ mod together;
 mod unit;
 mod watch;
 
-pub use backend::gpu::{AdapterInfo, adapters};
+pub use backend::gpu::{AdapterInfo, adapters, required_features, required_limits};
 pub use cloud::{MAX_POINTS, PointCloud};
 pub use color::ColorDepth;
 pub use columns::{Column, Columns};
 pub use conventions::{
     Conventions, CovNorm, Degenerate, EigenScale, Entropy, KSemantics, LineNormal, Verticality,
 };
-pub use engine::{Backend, Engine, EngineBuilder};
+pub use engine::{Backend, DeviceColumns, Engine, EngineBuilder};
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureSet, Flags, Input, Row, SHARP, Tolerance};
 pub use frame::{Frame, MAX_EXTENT};

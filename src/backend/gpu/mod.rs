@@ -4,9 +4,13 @@ mod beneath;
 mod budget;
 mod chunk;
 mod device;
+#[cfg(test)]
+mod fault_tests;
+mod faults;
 mod kernel;
 mod layout;
 mod lists;
+mod on_device;
 mod payload;
 mod pipeline;
 mod pool;
@@ -25,9 +29,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub(crate) use self::budget::Limits;
 use self::budget::Need;
 use self::chunk::Runner;
-use self::device::Device;
-pub use self::device::{AdapterInfo, adapters};
+pub use self::device::{AdapterInfo, adapters, required_features, required_limits};
+use self::device::{Device, words_of};
 use self::lists::Use;
+pub(crate) use self::on_device::Marks;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
@@ -73,7 +78,16 @@ pub(crate) struct Gpu {
 impl Gpu {
     /// Opens the first adapter that matches `text`; software adapters only if allowed or named.
     pub(crate) fn open(text: Option<&str>, allow_software: bool, limits: Limits) -> Result<Self> {
-        let device = Arc::new(Device::open(text, allow_software)?);
+        Self::on(Device::open(text, allow_software)?, limits)
+    }
+
+    /// Takes the application's device.
+    pub(crate) fn of_application(device: wgpu::Device, queue: wgpu::Queue, limits: Limits) -> Result<Self> {
+        Self::on(Device::of_application(device, queue)?, limits)
+    }
+
+    fn on(device: Device, limits: Limits) -> Result<Self> {
+        let device = Arc::new(device);
         let workers = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("lidar-features-{i}"))
             .build()
@@ -93,6 +107,11 @@ impl Gpu {
         &self.context.device.name
     }
 
+    /// Takes the device for lost.
+    pub(crate) fn lose(&self, reason: String) {
+        self.context.device.lose(reason);
+    }
+
     pub(crate) fn pool_stats(&self) -> PoolStats {
         self.context.pool.stats()
     }
@@ -108,11 +127,11 @@ impl Gpu {
             self.context.device.alive()?;
             let work = std::panic::AssertUnwindSafe(|| self.workers.in_place_scope(|_| work()));
             // wgpu can panic when a device is lost in the middle of a call.
-            std::panic::catch_unwind(work).unwrap_or_else(|panic| {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
-                Err(Error::Gpu { stage: "computing", message: text.to_owned() })
-            })
+            let done = std::panic::catch_unwind(work).unwrap_or_else(|panic| {
+                let message = words_of(panic.as_ref()).to_owned();
+                Err(Error::Gpu { stage: "computing", message })
+            });
+            done.map_err(|error| self.context.device.explain(error))
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("lidar-features-gpu".into());

@@ -7,6 +7,7 @@ pub mod gpu;
 pub mod local;
 pub mod oracle;
 pub mod random;
+pub mod seeded;
 pub mod tolerance;
 
 use lidar_features::{Backend, Engine, Feature, FeatureSet, Input, Neighborhood};

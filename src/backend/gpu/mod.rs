@@ -20,6 +20,7 @@ mod shader;
 #[cfg(test)]
 mod shader_tests;
 mod slots;
+mod turns;
 mod upload;
 
 use rayon::prelude::*;
@@ -36,6 +37,7 @@ pub(crate) use self::on_device::Marks;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
+use self::turns::Turns;
 use super::cells::Cells;
 use super::cpu::scan::Scan;
 use super::cpu::{Cpu, CpuIndex};
@@ -48,6 +50,7 @@ use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{ByPlace, Plan};
 use crate::report::{PoolStats, Report};
 use crate::scales::{Ends, Scales};
+use crate::watch::Watch;
 
 /// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
 pub(crate) const MAX_KERNEL_K: usize = 128;
@@ -69,7 +72,7 @@ pub(crate) struct Gpu {
     context: Context,
     limits: Limits,
     /// One call at a time: two threads that poll one device can panic in wgpu.
-    turn: Mutex<()>,
+    turns: Turns,
     /// Host work of the strategy. Were it done in the caller's pool, a worker that waits for the device could be handed
     /// another call's work, and wait for itself.
     workers: rayon::ThreadPool,
@@ -100,7 +103,7 @@ impl Gpu {
             pipelines: Pipelines::default(),
             device,
         };
-        Ok(Self { context, limits, turn: Mutex::new(()), workers })
+        Ok(Self { context, limits, turns: Turns::default(), workers })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -121,9 +124,9 @@ impl Gpu {
     }
 
     /// Takes turns, away from the caller's thread pool.
-    fn exclusively<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    fn exclusively<T: Send>(&self, watch: &Watch, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let guarded = || {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = self.turns.take(watch)?;
             self.context.device.alive()?;
             let work = std::panic::AssertUnwindSafe(|| self.workers.in_place_scope(|_| work()));
             // wgpu can panic when a device is lost in the middle of a call.
@@ -153,7 +156,7 @@ impl Gpu {
         report: &mut Report,
         each: impl Fn(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Sync,
     ) -> Result<T> {
-        self.exclusively(|| {
+        self.exclusively(job.watch, || {
             let mut cut = need.cut(&self.limits, &self.context.device.device.limits())?;
             let mut core = self.limits.chunk_points;
             for _ in 0..=MEMORY_RETRIES {

@@ -20,11 +20,13 @@ fn seconds() -> f64 {
     std::env::var("LIDAR_FEATURES_HAMMER").ok().and_then(|s| s.parse().ok()).unwrap_or(3.0)
 }
 
+/// Gives the words of an answer.
+type Ask = Box<dyn Fn(&Engine) -> Result<Vec<u64>> + Send + Sync>;
+
 /// One request of a mix.
 struct Request {
     name: &'static str,
-    /// Words of the answer.
-    ask: Box<dyn Fn(&Engine) -> Result<Vec<u64>> + Send + Sync>,
+    ask: Ask,
     /// Whether the CPU gives the same words.
     exact: bool,
 }

@@ -84,6 +84,9 @@ fn every_small_cloud_agrees_with_brute_force() {
     let engines = engines();
     let (mut tally, mut points, mut shapes) = (Tally::default(), 0, [0; SHAPES.len()]);
     for seed in 0..wanted() {
+        if seed > 0 && seed % 500 == 0 {
+            println!("{seed} clouds: {} differences", tally.differences);
+        }
         let (cloud, shape) = seeded::cloud(seed);
         points += cloud.len();
         shapes[shape as usize] += 1;

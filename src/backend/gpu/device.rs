@@ -217,7 +217,7 @@ impl Device {
             reason: Arc::default(),
             polling: Mutex::default(),
             views: RwLock::default(),
-            faults: Faults::default(),
+            faults: Faults::new(),
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) enum Site {
 #[cfg(not(test))]
 pub(crate) use none::Faults;
 #[cfg(test)]
-pub(crate) use planted::{Faults, Kind, SITES};
+pub(crate) use planted::{Faults, Kind};
 
 #[cfg(not(test))]
 mod none {
@@ -34,10 +34,14 @@ mod none {
     use super::Site;
 
     /// No faults.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Faults;
 
     impl Faults {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
         pub(crate) const fn reach(&self, _: &Device, _: Site) -> bool {
             false
         }
@@ -52,7 +56,7 @@ mod planted {
     use super::super::device::Device;
     use super::Site;
 
-    pub(crate) const SITES: usize = Site::Mapped as usize + 1;
+    const SITES: usize = Site::Mapped as usize + 1;
 
     /// What happens when a fault's turn has come.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +87,10 @@ mod planted {
     }
 
     impl Faults {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
         /// Plants a fault at the `first`-th time that a step is reached from now on, and at the next ones.
         pub(crate) fn arm(&self, site: Site, kind: Kind, first: usize, times: usize) {
             self.disarm();

@@ -31,6 +31,17 @@ impl Column {
     }
 }
 
+/// Without members only their number is defined, whatever the catalogue says of few of them.
+fn empty(feature: Feature) -> impl Iterator<Item = (Flags, f64)> {
+    let value = if feature == Feature::NeighborCount { 0.0 } else { f64::NAN };
+    feature.needs_neighbors().then_some((Flags::EMPTY, value)).into_iter()
+}
+
+/// Values of a feature that are fixed by a row's flags: the first whose flag is set wins.
+pub(crate) fn rules(feature: Feature) -> impl Iterator<Item = (Flags, f64)> {
+    empty(feature).chain(feature.row().rules.iter().copied())
+}
+
 /// A name with a neighbourhood's suffix.
 fn name_in(name: String, neighborhood: Option<Neighborhood>) -> String {
     match neighborhood {
@@ -77,15 +88,12 @@ impl Columns {
             .iter()
             .zip(values)
             .map(|(feature, mut values)| {
-                // Without members only their number is defined, whatever the rules say of few of them.
-                let empty = [(Flags::EMPTY, if feature == Feature::NeighborCount { 0.0 } else { f64::NAN })];
-                let empty = if feature.needs_neighbors() { &empty[..] } else { &[] };
-                let own = if conventions.redefines(feature) { &[] } else { feature.row().rules };
-                let rules = || empty.iter().chain(own);
-                if rules().next().is_some() {
+                let own = conventions.redefines(feature);
+                let rules: Vec<_> = if own { empty(feature).collect() } else { rules(feature).collect() };
+                if !rules.is_empty() {
                     values.par_iter_mut().zip(&flags).with_min_len(1 << 14).for_each(|(value, &flags)| {
                         if flags != 0
-                            && let Some(rule) = rules().find(|r| Flags(flags).intersects(r.0))
+                            && let Some(rule) = rules.iter().find(|r| Flags(flags).intersects(r.0))
                         {
                             *value = rule.1 as f32;
                         }

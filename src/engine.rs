@@ -1,5 +1,7 @@
 //! The engine: validate, put on the lattice, compute on a backend, report.
 
+mod on_device;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +10,7 @@ use rayon::prelude::*;
 use crate::backend::cpu::CpuSearch;
 use crate::backend::gpu::{Gpu, Limits};
 use crate::backend::{Job, PointAttributes, Strategy};
-use crate::cloud::PointCloud;
+use crate::cloud::{Lattice, PointCloud};
 use crate::color::{ColorDepth, Values};
 use crate::columns::{Columns, RawColumns};
 use crate::conventions;
@@ -24,6 +26,8 @@ use crate::together::together;
 use crate::unit::Units;
 use crate::watch::{CancelToken, Progress, Watch};
 use crate::{orient, passes};
+
+pub use self::on_device::DeviceColumns;
 
 /// What may compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +46,7 @@ pub enum Backend {
 pub struct EngineBuilder {
     backend: Backend,
     adapter: Option<String>,
+    device: Option<(wgpu::Device, wgpu::Queue)>,
     limits: Limits,
     cpu_search: CpuSearch,
 }
@@ -59,6 +64,25 @@ impl EngineBuilder {
     #[must_use]
     pub fn adapter(mut self, text: impl Into<String>) -> Self {
         self.adapter = Some(text.into());
+        self
+    }
+
+    /// Computes on the application's own device, whatever adapter it is of, instead of opening one. [`Backend::Cpu`] leaves
+    /// it alone. [`required_limits`](crate::required_limits) and [`required_features`](crate::required_features) say what
+    /// it is to be asked for.
+    ///
+    /// * Calls block until their work on the GPU is done. They submit to the application's queue, so what the
+    ///   application submits meanwhile runs between their submissions.
+    /// * The device's handlers of errors and of loss stay the application's. Errors of the engine's own work never reach
+    ///   them: calls return them. The application forwards a loss with [`Engine::device_lost`].
+    /// * The application may poll, also from other threads while calls run. The engine then polls without waiting
+    ///   (`PollType::Poll`), several thousand times a second while it waits for results: in wgpu 30.0.1 two
+    ///   waits on one device can panic (wgpu#9958).
+    /// * The device must not be destroyed while calls run: they look at memory that is mapped. Cancel them before
+    ///   ([`Engine::cancelled_by`]).
+    #[must_use]
+    pub fn device(mut self, device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        self.device = Some((device, queue));
         self
     }
 
@@ -102,11 +126,16 @@ impl EngineBuilder {
     /// Opens the adapter, if one may be used.
     ///
     /// # Errors
-    /// With [`Backend::Gpu`] whatever keeps the adapter from being used; with the others nothing.
+    /// With [`Backend::Gpu`] whatever keeps the adapter from being used; with the others nothing but
+    /// [`Error::DeviceTooSmall`] for a [`device`](Self::device) that cannot serve.
     pub fn build(self) -> Result<Engine> {
         let mut fallback = None;
         let gpu = match self.backend {
             Backend::Cpu => None,
+            Backend::Auto | Backend::Gpu if self.device.is_some() => {
+                let open = |(device, queue)| Gpu::of_application(device, queue, self.limits);
+                self.device.map(open).transpose()?
+            }
             Backend::Gpu => Some(Gpu::open(self.adapter.as_deref(), true, self.limits)?),
             Backend::Auto => match Gpu::open(self.adapter.as_deref(), false, self.limits) {
                 Ok(gpu) => Some(gpu),
@@ -131,7 +160,7 @@ impl EngineBuilder {
 #[derive(Debug, Clone)]
 pub struct Engine {
     backend: Backend,
-    gpu: Option<Arc<Gpu>>,
+    pub(crate) gpu: Option<Arc<Gpu>>,
     fallback: Option<String>,
     watch: Watch,
     cpu_search: CpuSearch,
@@ -144,6 +173,23 @@ impl Engine {
     /// None today; see [`EngineBuilder::build`].
     pub fn new() -> Result<Self> {
         Self::builder().build()
+    }
+
+    /// An engine on the application's own device: see [`EngineBuilder::device`].
+    ///
+    /// # Errors
+    /// [`Error::DeviceTooSmall`].
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        Self::builder().device(device, queue).build()
+    }
+
+    /// Tells the engine that its device is lost: what an application whose own device it is calls from its handler, which
+    /// the engine does not replace. Calls that run end with [`Error::DeviceLost`] and later ones begin with it, or go on
+    /// with the CPU under [`Backend::Auto`]. An engine that opened its device itself needs no telling.
+    pub fn device_lost(&self, reason: impl Into<String>) {
+        if let Some(gpu) = &self.gpu {
+            gpu.lose(reason.into());
+        }
     }
 
     /// An engine with choices.
@@ -465,11 +511,7 @@ impl Engine {
                 Some(queries) => together(queries, cloud).map(|(asked, there)| (Some(asked), there))?,
             })
         })?;
-        report.points = clouds.asked().len();
-        report.quantum = lattice.frame.quantum();
-        report.unit = cloud.units.horizontal;
-        report.vertical_unit = cloud.units.vertical;
-        report.unit_source = cloud.units.source;
+        clouds.describe(&lattice, &mut report);
         report.backend = "none";
         report.fallback.clone_from(&self.fallback);
         let kept = Kept::of(cloud.ignored);
@@ -554,6 +596,15 @@ impl<'c, 'a> Clouds<'c, 'a> {
     fn validate(&self) -> Result<()> {
         self.cloud.validate()?;
         self.queries.map_or(Ok(()), PointCloud::validate)
+    }
+
+    fn describe(&self, lattice: &Lattice<'_>, report: &mut Report) {
+        let units = self.cloud.units;
+        report.points = self.asked().len();
+        report.quantum = lattice.frame.quantum();
+        report.unit = units.horizontal;
+        report.vertical_unit = units.vertical;
+        report.unit_source = units.source;
     }
 
     /// What there is one row of the result for.
@@ -754,10 +805,14 @@ const ON_REQUEST: [Flags; 4] = [Flags::NO_PLANE, Flags::UNDER_SIX, Flags::DARK_A
 /// Drops the flag of a radius of zero where the farthest member does not give it, and those that no feature is about, so
 /// that the flags of backends agree.
 fn drop_flags(flags: &mut [u32], neighborhood: Neighborhood, set: &FeatureSet) {
+    let keep = kept_flags(neighborhood, set);
+    flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| *flags &= keep);
+}
+
+fn kept_flags(neighborhood: Neighborhood, set: &FeatureSet) -> u32 {
     let dropped = ON_REQUEST.into_iter().filter(|flag| !set.has_rule_for(*flag));
     let radius = matches!(neighborhood, Neighborhood::Radius { .. }).then_some(Flags::NO_RADIUS);
-    let keep = !dropped.chain(radius).fold(0, |all, flag| all | flag.0);
-    flags.par_iter_mut().with_min_len(1 << 14).for_each(|flags| *flags &= keep);
+    !dropped.chain(radius).fold(0, |all, flag| all | flag.0)
 }
 
 /// Marks points where an index of two channels has no value, both being zero.

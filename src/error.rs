@@ -129,6 +129,20 @@ pub enum Error {
     /// No adapter answers, or none matches.
     #[error("no usable GPU adapter: {0}")]
     NoAdapter(String),
+    /// A device that the application handed over grants less than the kernels need
+    /// ([`required_limits`](crate::required_limits) says what to ask for).
+    #[error("limit {limit} of the given device is {has}, the kernels need {needed}")]
+    DeviceTooSmall {
+        /// The limit's name in [`wgpu::Limits`].
+        limit: &'static str,
+        /// What is needed.
+        needed: u64,
+        /// What the device grants.
+        has: u64,
+    },
+    /// What was asked for cannot be left on the device: see [`Engine::features_on_device`](crate::Engine::features_on_device).
+    #[error("columns cannot stay on the GPU: {0}")]
+    NotOnDevice(String),
     /// The device refused limits, a shader, a pipeline or a command.
     #[error("GPU error in {stage}: {message}")]
     Gpu {

@@ -16,6 +16,7 @@
     doc = "* [`las`] reads and writes LAS/LAZ files, [`tiles`] computes each tile of a survey as a part of the whole."
 )]
 //! * [`Engine::stream`] does the same in bounded memory, from batches of points to batches of columns.
+//! * [`Engine::from_device`] computes on the application's own wgpu device, [`Engine::features_on_device`] leaves the columns there.
 //!
 //! ```
 //! use lidar_features::{Backend, Engine, Feature, FeatureSet, Neighborhood, PointCloud};
@@ -62,7 +63,7 @@ mod unit;
 mod watch;
 
 pub use backend::cpu::CpuSearch;
-pub use backend::gpu::{AdapterInfo, adapters};
+pub use backend::gpu::{AdapterInfo, adapters, required_features, required_limits};
 pub use batch::{CloudInfo, PointBatch};
 pub use cloud::{MAX_POINTS, PointCloud};
 pub use color::ColorDepth;
@@ -70,7 +71,7 @@ pub use columns::{Column, Columns};
 pub use conventions::{
     Conventions, CovNorm, Degenerate, EigenScale, Entropy, KSemantics, LineNormal, Verticality,
 };
-pub use engine::{Backend, Engine, EngineBuilder};
+pub use engine::{Backend, DeviceColumns, Engine, EngineBuilder};
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureSet, Flags, Input, Row, SHARP, Tolerance};
 pub use frame::{Frame, MAX_EXTENT};

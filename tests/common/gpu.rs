@@ -28,8 +28,7 @@ pub fn gpu_engine() -> Option<Engine> {
 
 /// An engine of its own on the same adapter, with more choices.
 pub fn gpu_engine_with(choices: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Option<Engine> {
-    if std::env::var("LIDAR_FEATURES_TEST_GPU").is_ok_and(|v| v == "off") {
-        eprintln!("skipped: LIDAR_FEATURES_TEST_GPU=off");
+    if !wants_gpu() {
         return None;
     }
     let mut builder = Engine::builder().backend(Backend::Gpu);
@@ -40,4 +39,13 @@ pub fn gpu_engine_with(choices: impl FnOnce(EngineBuilder) -> EngineBuilder) -> 
         Ok(engine) => Some(engine),
         Err(error) => panic!("{error}; LIDAR_FEATURES_TEST_GPU=off skips the tests that need a GPU"),
     }
+}
+
+/// Whether tests that need a GPU run.
+pub fn wants_gpu() -> bool {
+    let off = std::env::var("LIDAR_FEATURES_TEST_GPU").is_ok_and(|v| v == "off");
+    if off {
+        eprintln!("skipped: LIDAR_FEATURES_TEST_GPU=off");
+    }
+    !off
 }

@@ -8,6 +8,7 @@ pub mod local;
 pub mod oracle;
 pub mod random;
 pub mod requests;
+pub mod seeded;
 pub mod tolerance;
 
 use lidar_features::{Backend, Engine, Feature, FeatureSet, Input, Neighborhood};

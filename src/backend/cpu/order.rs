@@ -9,7 +9,7 @@ use super::near::LANES;
 use crate::cloud::Lattice;
 
 /// Points of a block at most, unless they share one place. Its queries are searched together: with fewer, less of the
-/// work is shared, with more, each looks at more candidates. 16 to 32 differ by some per cent.
+/// work is shared, with more, each looks at more candidates.
 pub(super) const BLOCK: usize = 24;
 
 /// Points from which sorting and cutting go parallel.

@@ -42,7 +42,7 @@ const SCATTER_ROWS: usize = 1 << 15;
 /// Farther than any point of a chunk from any other.
 const NO_FACE: f32 = 1e9;
 
-const STORAGE: wgpu::BufferUsages =
+pub(super) const STORAGE: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 const UPLOAD: wgpu::BufferUsages = wgpu::BufferUsages::MAP_WRITE.union(wgpu::BufferUsages::COPY_SRC);
 pub(super) const READBACK: wgpu::BufferUsages =
@@ -132,7 +132,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             self.job.watch.check()?;
             let chunk = &plan.chunks()[i];
             let room = AtomicU32::new(ROOM_OF_OWN as u32);
-            work(&Self { slot: slot as u32, room, ..*self }, chunk, report)?;
+            let slot = Self { slot: slot as u32, room, ..*self };
+            self.context.device.guarded("computing", || work(&slot, chunk, report))?;
             pass.add(chunk.len());
             Ok(())
         })
@@ -154,16 +155,35 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
+        self.columns(&loaded, chunk.crowd, kernel, rule, Some(out), report).map(|_| ())
+    }
+
+    /// Computes a chunk's columns, flags first, and gives them to `out`, if there is one.
+    pub(super) fn columns(
+        &self,
+        loaded: &Loaded,
+        crowd: bool,
+        kernel: &Evaluate,
+        rule: Option<Rule>,
+        out: Option<&[Cells]>,
+        report: &mut Report,
+    ) -> Result<(Resident, Buffer)> {
         let core = loaded.core.as_deref();
-        let resident = self.upload(&loaded, core, kernel.attribute_words(), report)?;
+        let resident = self.upload(loaded, core, kernel.attribute_words(), report)?;
         let scales = self.scales.len() as u32;
         let all = u64::from(resident.rows) * u64::from(scales);
         let records = self.storage(all * u64::from(kernel.needs.record_words()) * 4, "records")?;
         let columns = self.storage(all * (kernel.features.len() as u64 + 1) * 4, "columns")?;
-        let used = columns.requested() + COUNTERS;
+        let taken = if out.is_some() { columns.requested() } else { 0 };
+        let take = |bytes: &[u8]| {
+            if let Some(out) = out {
+                self.scatter(&bytes[..taken as usize], resident.rows as usize, core, out);
+            }
+        };
+        let used = taken + COUNTERS;
         let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
         let search = rule
-            .filter(|_| !chunk.crowd && loaded.members.len() > 0)
+            .filter(|_| !crowd && loaded.members.len() > 0)
             .and_then(|rule| Search::first(rule, resident.subject(), Output::Records(kernel.needs, scales)));
 
         let mut recorder = self.recorder(&resident)?;
@@ -180,7 +200,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                     resident.queries(),
                 )?;
                 recorder.pass("search", &[step]);
-                recorder.copy(&index.queue, 0, &back, columns.requested(), COUNTERS);
+                recorder.copy(&index.queue, 0, &back, taken, COUNTERS);
                 Some(index)
             }
             None => {
@@ -192,11 +212,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let attributes = resident.attributes.as_ref().unwrap_or(&resident.row_of);
         let step = recorder.step(&evaluate, &[&records, attributes, &columns], all as u32, u32::MAX)?;
         recorder.pass("features", &[step]);
-        recorder.copy(&columns, 0, &back, 0, columns.requested());
+        recorder.copy(&columns, 0, &back, 0, taken);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         let counters = self.read(&back, used, &submitted, report, |bytes| {
-            self.scatter(&bytes[..columns.requested() as usize], resident.rows as usize, core, out);
-            index.is_some().then(|| counters(&bytes[columns.requested() as usize..]))
+            take(bytes);
+            index.is_some().then(|| counters(&bytes[taken as usize..]))
         })?;
 
         // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
@@ -209,7 +229,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         let again = counters.is_some_and(|c| c[0] > 0) || !stragglers.is_empty();
         if !again {
-            return Ok(());
+            return Ok((resident, columns));
         }
         report.stragglers += stragglers.len();
         let mut recorder = self.recorder(&resident)?;
@@ -226,13 +246,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         }
         let step = recorder.step(&evaluate, &[&records, attributes, &columns], all as u32, u32::MAX)?;
         recorder.pass("features", &[step]);
-        recorder.copy(&columns, 0, &back, 0, columns.requested());
+        recorder.copy(&columns, 0, &back, 0, taken);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
-        self.read(&back, used, &submitted, report, |bytes| {
-            self.scatter(&bytes[..columns.requested() as usize], resident.rows as usize, core, out);
-        })?;
+        self.read(&back, used, &submitted, report, take)?;
         drop(held);
-        Ok(())
+        Ok((resident, columns))
     }
 
     /// Fills the neighbour lists of a chunk's core points.

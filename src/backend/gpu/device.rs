@@ -1,8 +1,10 @@
 //! Adapters and the device: what there is, what is taken, whether it still lives.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
+use super::faults::{Faults, Site};
 use crate::error::{Error, Result};
 
 /// An adapter that wgpu found.
@@ -25,8 +27,10 @@ pub struct AdapterInfo {
 
 impl AdapterInfo {
     fn of(adapter: &wgpu::Adapter) -> Self {
-        let info = adapter.get_info();
-        let limits = adapter.limits();
+        Self::new(adapter.get_info(), &adapter.limits())
+    }
+
+    fn new(info: wgpu::AdapterInfo, limits: &wgpu::Limits) -> Self {
         Self {
             name: info.name,
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
@@ -88,8 +92,7 @@ fn usable_on(backends: wgpu::Backends) -> Vec<(AdapterInfo, wgpu::Adapter)> {
         .into_iter()
         .filter(|a| {
             let compute = wgpu::DownlevelFlags::COMPUTE_SHADERS;
-            a.get_downlevel_capabilities().flags.contains(compute)
-                && required_limits().check_limits(&a.limits())
+            a.get_downlevel_capabilities().flags.contains(compute) && least_limits().check_limits(&a.limits())
         })
         .map(|a| (AdapterInfo::of(&a), a))
         .collect();
@@ -102,18 +105,33 @@ fn usable_on(backends: wgpu::Backends) -> Vec<(AdapterInfo, wgpu::Adapter)> {
 }
 
 /// The least that the kernels need: WebGPU's defaults.
-fn required_limits() -> wgpu::Limits {
+fn least_limits() -> wgpu::Limits {
     wgpu::Limits::default()
+}
+
+/// Limits to ask of `adapter` for a device that an engine is to share ([`EngineBuilder::device`](crate::EngineBuilder::device)):
+/// WebGPU's defaults, and buffers as large as the adapter has them. Buffers of the default size do as well, in smaller
+/// chunks. `Limits::or_better_values_from` joins them with what the application itself needs.
+///
+/// An adapter below WebGPU's defaults does not grant them: `request_device` then says so.
+pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
+    asked_limits(&adapter.limits(), as_in_a_browser())
+}
+
+/// Features to ask of `adapter` for a device that an engine is to share. The engine works without them; with time stamps
+/// its reports say how long the GPU took for each stage.
+pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+    if as_in_a_browser() { wgpu::Features::empty() } else { adapter.features() & OPTIONAL_FEATURES }
 }
 
 /// What is asked of an adapter: larger buffers if it has them, since fewer chunks then do.
 fn asked_limits(has: &wgpu::Limits, as_in_a_browser: bool) -> wgpu::Limits {
     match as_in_a_browser {
-        true => required_limits(),
+        true => least_limits(),
         false => wgpu::Limits {
             max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
             max_buffer_size: has.max_buffer_size,
-            ..required_limits()
+            ..least_limits()
         },
     }
 }
@@ -125,9 +143,21 @@ pub(crate) struct Device {
     pub(crate) queue: wgpu::Queue,
     pub(crate) name: String,
     pub(crate) software: bool,
+    /// The application has it too: it may poll, submit and destroy it, and it hears of errors and loss.
+    pub(crate) shared: bool,
     lost: Arc<AtomicBool>,
     reason: Arc<Mutex<String>>,
     polling: Mutex<()>,
+    /// Read while mapped memory is looked at.
+    views: RwLock<()>,
+    /// What tests make go wrong.
+    pub(crate) faults: Faults,
+}
+
+/// Only who holds this may poll.
+pub(crate) struct TurnToPoll<'d> {
+    _turn: MutexGuard<'d, ()>,
+    _views: Option<RwLockWriteGuard<'d, ()>>,
 }
 
 impl Device {
@@ -146,43 +176,72 @@ impl Device {
                 _ => no_adapter_reason(),
             }));
         };
-        let strict = as_in_a_browser();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("lidar-features"),
-            required_features: if strict {
-                wgpu::Features::empty()
-            } else {
-                adapter.features() & OPTIONAL_FEATURES
-            },
-            required_limits: asked_limits(&adapter.limits(), strict),
+            required_features: required_features(&adapter),
+            required_limits: required_limits(&adapter),
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| Error::NoAdapter(format!("{info}: {e}")))?;
-        let lost = Arc::new(AtomicBool::new(false));
-        let reason = Arc::new(Mutex::new(String::new()));
-        device.set_device_lost_callback({
-            let (lost, reason) = (lost.clone(), reason.clone());
-            move |kind, message| {
-                *reason.lock().unwrap_or_else(PoisonError::into_inner) = format!("{kind:?}: {message}");
-                lost.store(true, Ordering::Release);
-            }
-        });
         tracing::debug!(adapter = %info, "opened");
-        Ok(Self {
+        let opened = Self::new(device, queue, &info, false);
+        opened.device.set_device_lost_callback({
+            let (lost, reason) = (opened.lost.clone(), opened.reason.clone());
+            move |kind, message| mark_lost(&lost, &reason, format!("{kind:?}: {message}"))
+        });
+        Ok(opened)
+    }
+
+    /// Takes the application's device, whose handlers of errors and loss stay as they are.
+    pub(crate) fn of_application(device: wgpu::Device, queue: wgpu::Queue) -> Result<Self> {
+        let mut too_low = None;
+        least_limits().check_limits_with_fail_fn(&device.limits(), true, |limit, needed, has| {
+            too_low = Some(Error::DeviceTooSmall { limit, needed, has });
+        });
+        if let Some(error) = too_low {
+            return Err(error);
+        }
+        let info = AdapterInfo::new(device.adapter_info(), &device.limits());
+        Ok(Self::new(device, queue, &info, true))
+    }
+
+    fn new(device: wgpu::Device, queue: wgpu::Queue, info: &AdapterInfo, shared: bool) -> Self {
+        Self {
             device,
             queue,
             name: info.to_string(),
             software: info.is_software(),
-            lost,
-            reason,
-            polling: Mutex::new(()),
-        })
+            shared,
+            lost: Arc::default(),
+            reason: Arc::default(),
+            polling: Mutex::default(),
+            views: RwLock::default(),
+            faults: Faults::new(),
+        }
     }
 
-    /// Only who holds this may poll.
-    pub(crate) fn turn_to_poll(&self) -> MutexGuard<'_, ()> {
-        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for a turn to poll. A poll that finds a device destroyed by its application frees all of its memory, so on
+    /// such a device nobody looks at mapped memory meanwhile. Of a device that only this crate has, no poll follows a loss.
+    pub(crate) fn turn_to_poll(&self) -> TurnToPoll<'_> {
+        let turn = self.polling.lock().unwrap_or_else(PoisonError::into_inner);
+        let views = || self.views.write().unwrap_or_else(PoisonError::into_inner);
+        TurnToPoll { _turn: turn, _views: self.shared.then(views) }
+    }
+
+    /// To be held while mapped memory is looked at.
+    pub(crate) fn view(&self) -> RwLockReadGuard<'_, ()> {
+        self.views.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the device for lost.
+    pub(crate) fn lose(&self, reason: String) {
+        mark_lost(&self.lost, &self.reason, reason);
+    }
+
+    /// Whether a test wants this step to go wrong.
+    pub(crate) fn fails(&self, site: Site) -> bool {
+        self.faults.reach(self, site)
     }
 
     /// An error once the device is lost; to be asked after every step, since wgpu then fails in silence.
@@ -196,17 +255,82 @@ impl Device {
 
     /// Runs `work` and turns what the device reports about it into an error of `stage`.
     pub(crate) fn checked<T>(&self, stage: &'static str, work: impl FnOnce() -> T) -> Result<T> {
+        let (out, error) = self.scoped(stage, work);
+        self.alive()?;
+        error.map_or(Ok(out), Err)
+    }
+
+    /// Keeps what the device reports about steps that are not [`checked`](Self::checked) one by one from the handler of
+    /// uncaptured errors, which ends the process unless somebody put another in its place.
+    pub(crate) fn guarded<T>(&self, stage: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.scoped(stage, work) {
+            (Ok(_), Some(error)) => self.alive().and(Err(error)),
+            // An invalid object is refused later on: the reason is why it is invalid.
+            (Err(Error::Gpu { .. }), Some(error)) => self.alive().and(Err(error)),
+            (out, _) => out,
+        }
+    }
+
+    fn scoped<T>(&self, stage: &'static str, work: impl FnOnce() -> T) -> (T, Option<Error>) {
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let out = work();
         let errors = [memory, validation, internal].map(|scope| pollster::block_on(scope.pop()));
-        self.alive()?;
-        match errors.into_iter().flatten().next() {
-            None => Ok(out),
-            Some(wgpu::Error::OutOfMemory { .. }) => Err(Error::GpuOutOfMemory { bytes: 0, what: stage }),
-            Some(error) => Err(Error::Gpu { stage, message: error.to_string() }),
+        let error = errors.into_iter().flatten().next().map(|error| match error {
+            wgpu::Error::OutOfMemory { .. } => Error::GpuOutOfMemory { bytes: 0, what: stage },
+            error => Error::Gpu { stage, message: error.to_string() },
+        });
+        (out, error)
+    }
+
+    /// The loss of the device, if it is behind an error: wgpu may tell of it only when its queue is empty.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        if !matches!(error, Error::Gpu { .. }) {
+            return error;
         }
+        for _ in 0..LOOKS_FOR_LOSS {
+            if let Err(lost) = self.alive() {
+                return lost;
+            }
+            match self.poll(wgpu::PollType::Poll) {
+                Ok(wgpu::PollStatus::QueueEmpty) => return self.alive().err().unwrap_or(error),
+                _ => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        error
+    }
+
+    /// Polls, in turn. wgpu panics where a wait finds the device gone.
+    pub(crate) fn poll(&self, how: wgpu::PollType) -> Result<wgpu::PollStatus, wgpu::PollError> {
+        let _turn = self.turn_to_poll();
+        if self.alive().is_err() {
+            // What is mapped stays where it is.
+            return Ok(wgpu::PollStatus::Poll);
+        }
+        let poll = std::panic::AssertUnwindSafe(|| self.device.poll(how));
+        std::panic::catch_unwind(poll).unwrap_or_else(|panic| {
+            self.lose(words_of(panic.as_ref()).to_owned());
+            Ok(wgpu::PollStatus::Poll)
+        })
+    }
+}
+
+/// Looks, a millisecond apart, for a loss that would explain an error.
+const LOOKS_FOR_LOSS: usize = 100;
+
+/// What a panic said.
+pub(crate) fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic")
+}
+
+fn mark_lost(lost: &AtomicBool, reason: &Mutex<String>, words: String) {
+    let mut reason = reason.lock().unwrap_or_else(PoisonError::into_inner);
+    // The first reason is the cause of others.
+    if !lost.load(Ordering::Acquire) {
+        *reason = words;
+        lost.store(true, Ordering::Release);
     }
 }
 
@@ -244,7 +368,7 @@ mod tests {
     #[test]
     fn downlevel_adapters_are_not_usable() {
         for limits in [wgpu::Limits::downlevel_defaults(), wgpu::Limits::downlevel_webgl2_defaults()] {
-            assert!(!required_limits().check_limits(&limits));
+            assert!(!least_limits().check_limits(&limits));
             assert!(limits.max_storage_buffers_per_shader_stage < 8);
         }
     }

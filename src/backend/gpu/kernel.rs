@@ -4,8 +4,9 @@ use super::MAX_KERNEL_K;
 use super::layout::{Grid, RECORD_WORDS, Scale};
 use super::payload::Payload;
 use super::shader::{self, Text};
+use crate::columns;
 use crate::extras::{self, Extra};
-use crate::features::{Feature, FeatureSet, Input, LEAST_REACH, Members, RIDGE};
+use crate::features::{Feature, FeatureSet, Flags, Input, LEAST_REACH, Members, RIDGE};
 use crate::neighborhood::Rule;
 use crate::scales::Ends;
 
@@ -32,6 +33,8 @@ pub(crate) enum Kernel {
     Place {
         record_words: u32,
     },
+    /// Finishes columns that stay on the device.
+    Settle(Settle),
 }
 
 /// A variant of the neighbour search.
@@ -184,6 +187,39 @@ impl Evaluate {
     }
 }
 
+/// A variant of the kernel that does on the device what the host does to columns otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Settle {
+    /// Flags of a row that stay.
+    kept: u32,
+    /// The host knows more flags.
+    marks: bool,
+    /// For each column, the bits that take the value's place where a row has one of the flags; the first that fits.
+    rules: Vec<Vec<(u32, u32)>>,
+}
+
+impl Settle {
+    pub(crate) fn of(set: &FeatureSet, kept: u32, marks: bool) -> Self {
+        let bits = |(flags, value): (Flags, f64)| (flags.0, (value as f32).to_bits());
+        let rules = set.iter().map(|feature| columns::rules(feature).map(bits).collect()).collect();
+        Self { kept, marks, rules }
+    }
+
+    fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
+        text.constant("KEPT_FLAGS", self.kept).when("MARKS", self.marks);
+        let mut statements = String::new();
+        for (column, rules) in (1..).zip(&self.rules) {
+            let each = rules.iter().map(|(flags, bits)| {
+                let at = format!("columns[{column}u * grid.rows + row]");
+                format!("if ((flags & {flags}u) != 0u) {{ {at} = {bits}u; }}")
+            });
+            let chain = each.collect::<Vec<_>>().join(" else ");
+            statements += &format!("    {chain}\n");
+        }
+        text.columns(statements).add(shader::SETTLE)
+    }
+}
+
 /// Kinds of binding, in the order of `@binding` numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Binding {
@@ -213,6 +249,7 @@ impl Kernel {
             Self::Last { .. } => "last",
             Self::Evaluate(_) => "evaluate",
             Self::Place { .. } => "place",
+            Self::Settle(_) => "settle",
         }
     }
 
@@ -237,6 +274,7 @@ impl Kernel {
             }
             Self::Evaluate(_) => &[SCALE, Batch, Read, Read, ReadWrite],
             Self::Place { .. } => &[Batch, Read, Read, ReadWrite],
+            Self::Settle(_) => &[GRID, Batch, Read, ReadWrite],
         }
     }
 
@@ -276,6 +314,7 @@ impl Kernel {
             }
             Self::Evaluate(evaluate) => evaluate.write(&mut text),
             Self::Place { record_words } => text.constant("RECORD_WORDS", *record_words).add(shader::PLACE),
+            Self::Settle(settle) => settle.write(&mut text),
         };
         text.finish()
     }

@@ -4,9 +4,13 @@ mod beneath;
 mod budget;
 mod chunk;
 mod device;
+#[cfg(test)]
+mod fault_tests;
+mod faults;
 mod kernel;
 mod layout;
 mod lists;
+mod on_device;
 mod payload;
 mod pipeline;
 mod pool;
@@ -16,6 +20,7 @@ mod shader;
 #[cfg(test)]
 mod shader_tests;
 mod slots;
+mod turns;
 mod upload;
 
 use rayon::prelude::*;
@@ -25,12 +30,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 pub(crate) use self::budget::Limits;
 use self::budget::Need;
 use self::chunk::Runner;
-use self::device::Device;
-pub use self::device::{AdapterInfo, adapters};
+pub use self::device::{AdapterInfo, adapters, required_features, required_limits};
+use self::device::{Device, words_of};
 use self::lists::Use;
+pub(crate) use self::on_device::Marks;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
+use self::turns::Turns;
 use super::cells::Cells;
 use super::cpu::scan::Scan;
 use super::cpu::{CpuIndex, CpuSearch};
@@ -43,6 +50,7 @@ use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{ByPlace, Plan};
 use crate::report::{PoolStats, Report};
 use crate::scales::{Ends, Scales};
+use crate::watch::Watch;
 
 /// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
 pub(crate) const MAX_KERNEL_K: usize = 128;
@@ -64,7 +72,7 @@ pub(crate) struct Gpu {
     context: Context,
     limits: Limits,
     /// One call at a time: two threads that poll one device can panic in wgpu.
-    turn: Mutex<()>,
+    turns: Turns,
     /// Host work of the strategy. Were it done in the caller's pool, a worker that waits for the device could be handed
     /// another call's work, and wait for itself.
     workers: rayon::ThreadPool,
@@ -73,7 +81,16 @@ pub(crate) struct Gpu {
 impl Gpu {
     /// Opens the first adapter that matches `text`; software adapters only if allowed or named.
     pub(crate) fn open(text: Option<&str>, allow_software: bool, limits: Limits) -> Result<Self> {
-        let device = Arc::new(Device::open(text, allow_software)?);
+        Self::on(Device::open(text, allow_software)?, limits)
+    }
+
+    /// Takes the application's device.
+    pub(crate) fn of_application(device: wgpu::Device, queue: wgpu::Queue, limits: Limits) -> Result<Self> {
+        Self::on(Device::of_application(device, queue)?, limits)
+    }
+
+    fn on(device: Device, limits: Limits) -> Result<Self> {
+        let device = Arc::new(device);
         let workers = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("lidar-features-{i}"))
             .build()
@@ -86,11 +103,16 @@ impl Gpu {
             pipelines: Pipelines::default(),
             device,
         };
-        Ok(Self { context, limits, turn: Mutex::new(()), workers })
+        Ok(Self { context, limits, turns: Turns::default(), workers })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.context.device.name
+    }
+
+    /// Takes the device for lost.
+    pub(crate) fn lose(&self, reason: String) {
+        self.context.device.lose(reason);
     }
 
     pub(crate) fn pool_stats(&self) -> PoolStats {
@@ -102,17 +124,17 @@ impl Gpu {
     }
 
     /// Takes turns, away from the caller's thread pool.
-    fn exclusively<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    fn exclusively<T: Send>(&self, watch: &Watch, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let guarded = || {
-            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let _turn = self.turns.take(watch)?;
             self.context.device.alive()?;
             let work = std::panic::AssertUnwindSafe(|| self.workers.in_place_scope(|_| work()));
             // wgpu can panic when a device is lost in the middle of a call.
-            std::panic::catch_unwind(work).unwrap_or_else(|panic| {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
-                Err(Error::Gpu { stage: "computing", message: text.to_owned() })
-            })
+            let done = std::panic::catch_unwind(work).unwrap_or_else(|panic| {
+                let message = words_of(panic.as_ref()).to_owned();
+                Err(Error::Gpu { stage: "computing", message })
+            });
+            done.map_err(|error| self.context.device.explain(error))
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("lidar-features-gpu".into());
@@ -134,7 +156,7 @@ impl Gpu {
         report: &mut Report,
         each: impl Fn(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Sync,
     ) -> Result<T> {
-        self.exclusively(|| {
+        self.exclusively(job.watch, || {
             let points = job.lattice.len().max(job.asked().len());
             let mut cut = need.cut(points, &self.limits, &self.context.device.device.limits())?;
             let mut core = self.limits.chunk_points;

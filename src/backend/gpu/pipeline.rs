@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::Device;
+use super::faults::Site;
 use super::kernel::{Binding, Kernel};
 use super::layout::Batch;
 use crate::error::Result;
@@ -25,6 +26,12 @@ pub(crate) struct Pipelines {
 const MOST_KEPT: usize = 256;
 
 impl Pipelines {
+    /// Makes each pipeline anew at its next use.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     pub(crate) fn get(&self, device: &Device, kernel: &Kernel) -> Result<Arc<Pipeline>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = made.get(kernel) {
@@ -42,9 +49,11 @@ impl Pipelines {
 fn create(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
     let label = Some(kernel.name());
     let entries: Vec<_> = (0..).zip(kernel.bindings()).map(|(i, b)| entry(i, *b)).collect();
+    let (broken, refused) = (device.fails(Site::Shader), device.fails(Site::Pipeline));
     let (pipeline, layout) = device.checked("creating a pipeline", || {
         let device = &device.device;
-        let source = wgpu::ShaderSource::Wgsl(kernel.source().into());
+        let source = if broken { "fn broken(".to_owned() } else { kernel.source() };
+        let source = wgpu::ShaderSource::Wgsl(source.into());
         // Checked modules: without naga's loop bounding NVIDIA's driver returned wrong neighbours.
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label, source });
         let layout =
@@ -58,7 +67,7 @@ fn create(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
             label,
             layout: Some(&pipeline_layout),
             module: &module,
-            entry_point: Some("main"),
+            entry_point: Some(if refused { "none" } else { "main" }),
             // Every kernel writes its workgroup memory before it reads it.
             compilation_options: wgpu::PipelineCompilationOptions {
                 zero_initialize_workgroup_memory: false,

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::faults::Site;
 use crate::error::{Error, Result};
 use crate::report::PoolStats;
 
@@ -79,6 +80,14 @@ impl<B, U: Copy> Loan<B, U> {
         self.spoiled.store(true, Ordering::Relaxed);
     }
 
+    /// Takes the buffer out of the pool for good.
+    pub(crate) fn keep(mut self) -> Option<B> {
+        let mut shared = lock(&self.shared);
+        shared.give_up(self.bytes, self.requested);
+        drop(shared);
+        self.buffer.take()
+    }
+
     /// Bytes asked for: what kernels may bind.
     pub(crate) fn requested(&self) -> u64 {
         self.requested
@@ -97,9 +106,7 @@ impl<B, U: Copy> Drop for Loan<B, U> {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
             let mut shared = lock(&self.shared);
-            shared.stats.bytes_in_use -= self.bytes;
-            shared.stats.bytes_requested -= self.requested;
-            shared.stats.bytes_padding -= self.bytes - self.requested;
+            shared.give_up(self.bytes, self.requested);
             if *self.spoiled.get_mut() || !shared.keep {
                 return;
             }
@@ -213,6 +220,13 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
 }
 
 impl<B, U> Shared<B, U> {
+    /// A user needs a buffer no more.
+    fn give_up(&mut self, bytes: u64, requested: u64) {
+        self.stats.bytes_in_use -= bytes;
+        self.stats.bytes_requested -= requested;
+        self.stats.bytes_padding -= bytes - requested;
+    }
+
     /// Drops the oldest idle buffers until all bytes are at most `bytes`, or none is idle.
     fn trim_to(&mut self, bytes: u64) {
         while self.stats.bytes_in_use + self.stats.bytes_idle > bytes && !self.idle.is_empty() {
@@ -238,6 +252,9 @@ pub(crate) type Buffer = Loan<wgpu::Buffer, wgpu::BufferUsages>;
 pub(crate) fn on_device(device: Arc<super::device::Device>, limit: u64) -> Buffers {
     Pool::new(limit, move |size, usage| {
         let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+        if device.fails(Site::Allocate) {
+            return Err(Error::GpuOutOfMemory { bytes: size, what: "creating a buffer" });
+        }
         device.checked("creating a buffer", || device.device.create_buffer(&descriptor))
     })
 }
@@ -302,6 +319,16 @@ mod tests {
         assert_eq!((stats.bytes_in_use, stats.bytes_idle, stats.bytes_padding), (0, 0, 0));
         drop(pool.acquire(of(1 << 20), 0, "b").unwrap());
         assert_eq!((pool.stats().hits, pool.stats().misses), (0, 2));
+    }
+
+    #[test]
+    fn a_buffer_that_is_kept_counts_no_more() {
+        let pool = pool(1 << 20);
+        let kept = pool.acquire(of(1 << 20), 0, "a").unwrap().keep();
+        assert_eq!(kept, Some(1 << 20));
+        let stats = pool.stats();
+        assert_eq!((stats.bytes_in_use, stats.bytes_requested, stats.bytes_idle), (0, 0, 0));
+        assert!(pool.acquire(of(1 << 20), 0, "b").is_ok());
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Mapping and waiting: the only place that blocks on the device.
 //!
-//! Two polls of one device at a time can panic in wgpu (wgpu#9958), so polls take turns.
+//! Two polls of one device at a time can panic in wgpu (wgpu#9958), so polls take turns. The application may poll its own
+//! device as it likes: there no poll of ours waits, since it is waits that meet in the wrong order.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::device::Device;
+use super::faults::Site;
 use super::pool::Buffer;
 use crate::error::{Error, Result};
 use crate::watch::Watch;
@@ -51,12 +53,11 @@ impl Waiting<'_> {
         work: impl FnOnce(&[u8]) -> T,
     ) -> Result<T> {
         self.map(buffer, bytes, wgpu::MapMode::Read, Some(submission), stage)?;
-        let view = buffer.get_mapped_range(0..bytes).map_err(|e| refused(stage, &e))?;
-        let out = work(&view);
-        drop(view);
-        buffer.unmap();
-        self.device.alive()?;
-        Ok(out)
+        self.mapped(buffer, || {
+            let view = buffer.get_mapped_range(0..bytes).map_err(|e| refused(stage, &e))?;
+            self.device.fails(Site::Mapped);
+            Ok(work(&view))
+        })
     }
 
     /// Maps the first `bytes` of a staging buffer for writing and unmaps it after `work`.
@@ -68,11 +69,22 @@ impl Waiting<'_> {
         work: impl FnOnce(wgpu::WriteOnly<'_, [u8]>) -> T,
     ) -> Result<T> {
         self.map(buffer, bytes, wgpu::MapMode::Write, None, stage)?;
-        let mut view = buffer.get_mapped_range_mut(0..bytes).map_err(|e| refused(stage, &e))?;
-        let out = work(view.slice(..));
-        drop(view);
+        self.mapped(buffer, || {
+            let mut view = buffer.get_mapped_range_mut(0..bytes).map_err(|e| refused(stage, &e))?;
+            self.device.fails(Site::Mapped);
+            Ok(work(view.slice(..)))
+        })
+    }
+
+    /// Looks at a mapped buffer and unmaps it; one that stays mapped is nobody's any more.
+    fn mapped<T>(self, buffer: &Buffer, look: impl FnOnce() -> Result<T>) -> Result<T> {
+        let unusable = Spoil(buffer);
+        let looking = self.device.view();
+        let out = look()?;
+        drop(looking);
         buffer.unmap();
         self.device.alive()?;
+        std::mem::forget(unusable);
         Ok(out)
     }
 
@@ -85,19 +97,27 @@ impl Waiting<'_> {
         stage: &'static str,
     ) -> Result<()> {
         let (sender, receiver) = mpsc::channel();
-        buffer.map_async(mode, 0..bytes, move |result| {
-            let _ = sender.send(result);
-        });
-        let mapped = self.until(submission, stage, || receiver.try_recv().ok());
-        let mapped = mapped.and_then(|result| result.map_err(|error| refused(stage, &error)));
-        // The mapping may still come, so nobody else can use the buffer.
-        mapped.inspect_err(|_| buffer.spoil())
+        // Unless it comes, the mapping may still come later.
+        let unusable = Spoil(buffer);
+        if self.device.fails(Site::Map) {
+            buffer.destroy();
+        }
+        self.device.checked(stage, || {
+            buffer.map_async(mode, 0..bytes, move |result| {
+                // The receiver is gone only after a timeout, when nobody wants to know.
+                let _ = sender.send(result);
+            });
+        })?;
+        self.until(submission, stage, || receiver.try_recv().ok())?
+            .map_err(|error| refused(stage, &error))?;
+        std::mem::forget(unusable);
+        Ok(())
     }
 
     /// Whether the thread sleeps in the driver until its work is done: nobody else needs the device meanwhile, and nobody
     /// ends the call.
     fn sleeps(self) -> bool {
-        !self.shared && !self.watch.may_cancel()
+        !self.shared && !self.device.shared && !self.watch.may_cancel()
     }
 
     /// Polls until there is what was asked for.
@@ -107,33 +127,40 @@ impl Waiting<'_> {
         stage: &'static str,
         mut arrived: impl FnMut() -> Option<T>,
     ) -> Result<T> {
-        let (start, timeout) = (Instant::now(), patience(self.device));
+        let hangs = self.device.fails(Site::Wait);
+        let (start, timeout) = (Instant::now(), if hangs { Duration::ZERO } else { patience(self.device) });
         let late = || Error::Timeout { stage, seconds: timeout.as_secs() };
         loop {
-            {
-                let _turn = self.device.turn_to_poll();
-                let polled = self.device.device.poll(match self.sleeps() {
-                    true => {
-                        wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: Some(timeout) }
-                    }
-                    false => wgpu::PollType::Poll,
-                });
-                self.device.alive()?;
-                match polled {
-                    Ok(_) => {}
-                    Err(wgpu::PollError::Timeout) => return Err(late()),
-                    Err(error) => return Err(Error::Gpu { stage, message: error.to_string() }),
+            let polled = self.device.poll(match self.sleeps() {
+                true => {
+                    wgpu::PollType::Wait { submission_index: submission.cloned(), timeout: Some(timeout) }
                 }
+                false => wgpu::PollType::Poll,
+            });
+            self.device.alive()?;
+            match polled {
+                Ok(_) => {}
+                Err(wgpu::PollError::Timeout) => return Err(late()),
+                Err(error) => return Err(refused(stage, &error)),
             }
-            if let Some(out) = arrived() {
+            if !hangs && let Some(out) = arrived() {
                 return Ok(out);
             }
             self.watch.check()?;
-            if start.elapsed() > timeout {
+            if hangs || start.elapsed() > timeout {
                 return Err(late());
             }
             std::thread::sleep(PAUSE);
         }
+    }
+}
+
+/// Spoils a buffer when it drops.
+struct Spoil<'b>(&'b Buffer);
+
+impl Drop for Spoil<'_> {
+    fn drop(&mut self) {
+        self.0.spoil();
     }
 }
 

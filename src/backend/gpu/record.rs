@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Context;
+use super::faults::Site;
 use super::kernel::{Binding, Kernel};
 use super::layout::{Batch, Grid, Scale};
 use super::pipeline::Pipeline;
@@ -199,10 +200,17 @@ impl<'c> Recorder<'c> {
             resolved = Some(resolve);
         }
         let device = &context.device;
+        device.fails(Site::BeforeSubmit);
         let index = device.checked("submitting", || {
             device.queue.write_buffer(&uniforms, 0, &bytes);
-            device.queue.submit([encoder.finish()])
+            if device.fails(Site::Submit) {
+                encoder.copy_buffer_to_buffer(&uniforms, 0, &uniforms, 0, Some(4));
+            }
+            let commands = encoder.finish();
+            device.fails(Site::DuringSubmit);
+            device.queue.submit([commands])
         })?;
+        device.fails(Site::AfterSubmit);
         Ok(Submitted { index, stages, _held: (uniforms, resolved) })
     }
 }

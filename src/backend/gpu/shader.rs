@@ -32,6 +32,7 @@ pub(crate) const WALK: &str = include_str!("../../../shaders/walk.wgsl");
 pub(crate) const LAST: &str = include_str!("../../../shaders/last.wgsl");
 pub(crate) const MEMBERS: &str = include_str!("../../../shaders/members.wgsl");
 pub(crate) const PLACE: &str = include_str!("../../../shaders/place.wgsl");
+pub(crate) const SETTLE: &str = include_str!("../../../shaders/settle.wgsl");
 const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
 const CANDIDATES: &str = include_str!("../../../shaders/candidates.wgsl");
 

@@ -10,11 +10,11 @@ use rayon::prelude::*;
 
 use super::device::Device;
 use super::kernel::{
-    Binding, Evaluate, Kernel, Needs, Output, Reach, Search, Subject, UNIFORMS, Walk, WalkEnds,
+    Binding, Evaluate, Kernel, Needs, Output, Reach, Search, Settle, Subject, UNIFORMS, Walk, WalkEnds,
 };
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
-use crate::features::{Feature, FeatureSet};
+use crate::features::{Feature, FeatureSet, Flags};
 use crate::frame::Frame;
 use crate::moments::fixed_sqrt;
 use crate::neighborhood::Neighborhood;
@@ -93,6 +93,8 @@ fn variants() -> Vec<Kernel> {
         Kernel::Last { record_words: 16, wanted: 20 },
         Kernel::Place { record_words: 16 },
         Kernel::Place { record_words: 24 },
+        Kernel::Settle(Settle::of(&FeatureSet::geometric(), u32::MAX, false)),
+        Kernel::Settle(Settle::of(&Feature::all().collect(), !Flags::NO_RADIUS.0, true)),
     ];
     let both = [false, true];
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use self::arrange::{Arranged, Cell, arrange, halo};
 use self::marks::Marks;
+pub(crate) use self::marks::NO_ROW;
 pub(crate) use self::near::{ByPlace, Nearest};
 use crate::backend::Job;
 use crate::cloud::Lattice;

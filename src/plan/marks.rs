@@ -1,8 +1,8 @@
 //! Sets of a cloud's points, in ascending order. Going through a bit of every point costs less than sorting the few that
 //! are in the set.
 
-/// A row that is none: the point is halo.
-const NO_ROW: u32 = u32::MAX;
+/// Row of a halo point, which has none.
+pub(crate) const NO_ROW: u32 = u32::MAX;
 
 /// Members of a chunk, and which of them are core.
 pub(super) struct Marks {

@@ -13,14 +13,13 @@ use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Walk, WalkEnds};
 use super::payload::Payload;
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES};
-use super::shader::NO_ROW;
 use crate::backend::Known;
 use crate::backend::cells::Cells;
 use crate::backend::cpu::{Value, columns_of, last_members_of};
 use crate::error::Result;
 use crate::features::FeatureSet;
 use crate::neighborhood::Rule;
-use crate::plan::{Chunk, Loaded, Plan};
+use crate::plan::{Chunk, Loaded, NO_ROW, Plan};
 use crate::report::Report;
 use crate::scales::Ends;
 

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::features::Flags;
+use crate::plan::NO_ROW;
 
 pub(crate) const GRID: &str = include_str!("../../../shaders/grid.wgsl");
 pub(crate) const COUNT_CUBES: &str = include_str!("../../../shaders/count_cubes.wgsl");
@@ -42,8 +43,6 @@ pub(crate) const SCAN_ITEMS: u32 = 8;
 pub(crate) const CELLS_PER_POINT: u32 = 4;
 /// Marks the empty end of a list.
 pub(crate) const NO_NEIGHBOR: u32 = u32::MAX;
-/// Marks a halo point, which has no row.
-pub(crate) const NO_ROW: u32 = u32::MAX;
 /// Most fine cells along an axis of a cube.
 const MAX_CUTS: u32 = 255;
 /// Set in the word of an empty cube, beside the number of empty cubes from it on.

@@ -7,43 +7,7 @@
 // The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
 // exactly the k-th distance are settled afterwards, by index.
 
-@group(0) @binding(0) var<uniform> grid: Grid;
-@group(0) @binding(1) var<uniform> batch: Batch;
-@group(0) @binding(2) var<storage, read> sorted: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> cube_cuts: array<u32>;
-@group(0) @binding(4) var<storage, read> cube_bases: array<u32>;
-@group(0) @binding(5) var<storage, read> cell_starts: array<u32>;
-#if FOREIGN
-// Places of the queries, three words each, in the order of the rows.
-@group(0) @binding(6) var<storage, read> queries: array<f32>;
-#else
-// Row of the output for each point; NO_ROW for halo.
-@group(0) @binding(6) var<storage, read> rows: array<u32>;
-#end
-@group(0) @binding(7) var<storage, read_write> output: array<u32>;
-// Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, one word for each query
-// there is: positions in `sorted` (rows if FOREIGN), and rows.
-@group(0) @binding(8) var<storage, read_write> queue: array<atomic<u32>>;
-#if FILL
-// Where each row's list begins in `output`; one more than rows.
-@group(0) @binding(9) var<storage, read> starts: array<u32>;
-#end
-#if BENEATH
-// What z is beside the coordinates, which are seen from above.
-@group(0) @binding(9) var<storage, read> heights: array<i32>;
-#end
-
 var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
-
-fn leave(list: u32, query: u32) {
-    let at = atomicAdd(&queue[list], 1u);
-    #if FOREIGN
-    let all = grid.rows;
-    #else
-    let all = grid.points;
-    #end
-    atomicStore(&queue[2u + list * all + at], query);
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -55,7 +19,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (position >= atomicLoad(&queue[0])) {
         return;
     }
-    position = atomicLoad(&queue[2u + position]);
+    let queued = atomicLoad(&queue[2u + position]);
+    position = queued & ~LOOKED_FAR;
     #end
     #if FOREIGN
     let row = position;
@@ -104,8 +69,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     var reach = outside + REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * count_there));
     #if QUEUED
-    // The first kernel has looked that far.
-    reach = max(reach, NARROW_LIMIT);
+    reach = max(reach, select(0.0, NARROW_LIMIT, (queued & LOOKED_FAR) != 0u));
     #end
     reach = clamp(reach, 1.5, REACH_LIMIT);
     for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
@@ -156,11 +120,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         #if QUEUED
         leave(1u, row);
         #else
-        if (given_up) {
-            leave(1u, row);
-        } else {
-            leave(0u, position);
-        }
+        leave(0u, select(position | LOOKED_FAR, position, given_up));
         #end
         return;
     }

@@ -19,6 +19,8 @@ pub enum Shape {
     Exponential,
     /// Equal distances everywhere.
     Grid,
+    /// The same, farther apart than the first kernel looks; some sites hold two points.
+    FarGrid,
     Checkerboard,
     /// Most sites hold several points.
     Duplicates,
@@ -29,7 +31,7 @@ pub enum Shape {
     Terrain,
 }
 
-pub const SHAPES: [Shape; 13] = [
+pub const SHAPES: [Shape; 14] = [
     Shape::Cube,
     Shape::OneSite,
     Shape::Line,
@@ -37,6 +39,7 @@ pub const SHAPES: [Shape; 13] = [
     Shape::CrowdAndHermit,
     Shape::Exponential,
     Shape::Grid,
+    Shape::FarGrid,
     Shape::Checkerboard,
     Shape::Duplicates,
     Shape::Clusters,
@@ -87,6 +90,10 @@ pub fn cloud(seed: u64) -> (Cloud, Shape) {
             Shape::Grid => {
                 let edge = root(1.0 / 3.0);
                 moved([at % edge * step, at / edge % edge * step, at / edge / edge * step])
+            }
+            Shape::FarGrid => {
+                let (edge, site) = (root(1.0 / 3.0), at - i32::from(at % 9 == 1));
+                moved([site % edge, site / edge % edge, site / edge / edge].map(|v| v * (3900 + step)))
             }
             Shape::Checkerboard => {
                 let edge = root(0.5);

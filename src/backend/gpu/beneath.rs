@@ -51,7 +51,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             })?;
             match wide + left {
                 0 => Vec::new(),
-                _ => self.second_search(search.second(), &resident, &index, &buffers, wide, report)?,
+                _ => self.second_search(search.second(wide), &resident, &index, &buffers, wide, report)?,
             }
         } else {
             (0..resident.rows).collect()

@@ -222,7 +222,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
         let stragglers: Vec<u32> = match (search, &index, counters) {
             (Some(search), Some(index), Some([wide, left])) if wide > 0 || left > 0 => {
-                self.second_search(search.second(), &resident, index, &[&records], wide, report)?
+                self.second_search(search.second(wide), &resident, index, &[&records], wide, report)?
             }
             (None, ..) if rule.is_some() => (0..resident.rows).collect(),
             _ => Vec::new(),
@@ -293,7 +293,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 return Ok(());
             }
             let stragglers =
-                self.second_search(search.second(), &resident, &index, &[&lists], wide, report)?;
+                self.second_search(search.second(wide), &resident, &index, &[&lists], wide, report)?;
             if wide > 0 {
                 let mut recorder = self.recorder(&resident)?;
                 recorder.copy(&lists, 0, &back, 0, lists.requested());

@@ -47,6 +47,8 @@ pub(crate) struct Search {
     pub(crate) wide: bool,
     /// Takes the queries that an earlier kernel left, instead of all points.
     pub(crate) queued: bool,
+    /// A workgroup for each query, instead of an invocation.
+    pub(crate) team: bool,
     pub(crate) subject: Subject,
     pub(crate) output: Output,
 }
@@ -282,13 +284,15 @@ impl Kernel {
     pub(crate) fn items_per_group(&self) -> u32 {
         match self {
             Self::Scan | Self::ScanAdd => self.workgroup() * shader::SCAN_ITEMS,
+            Self::Search(Search { team: true, .. }) => 1,
             _ => self.workgroup(),
         }
     }
 
     fn workgroup(&self) -> u32 {
         match self {
-            // Eight ranges an invocation are 4 KiB of the 16 KiB that WebGPU grants a workgroup.
+            // Eight ranges an invocation are 4 KiB of the 16 KiB that WebGPU grants a workgroup, and the more a kernel
+            // takes, the less is left of NVIDIA's cache: 16 ranges cost a third.
             Self::Search(_) => 64,
             Self::Evaluate(_) | Self::Walk(_) | Self::Sort => 64,
             _ => 256,
@@ -332,12 +336,14 @@ impl Search {
             (false, None) => return None,
             (false, Some(limit)) => (1, Reach::Within, limit >= 1 << 24),
         };
-        Some(Self { k: k as u32, rule: reach, wide, queued: false, subject, output })
+        Some(Self { k: k as u32, rule: reach, wide, queued: false, team: false, subject, output })
     }
 
-    /// The kernel for queries whose distances did not fit the first.
-    pub(crate) fn second(self) -> Self {
-        Self { wide: true, queued: true, ..self }
+    /// The kernel for so many queries that the first one left: too far apart for its distances, or too many.
+    pub(crate) fn second(self, queries: u32) -> Self {
+        let sums = self.subject != Subject::Foreign && matches!(self.output, Output::Records(..));
+        let team = sums && self.rule != Reach::Within && queries <= TEAM_QUERIES;
+        Self { wide: true, queued: true, team, ..self }
     }
 
     fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
@@ -357,12 +363,19 @@ impl Search {
                 text.shells(scales);
                 // A list of 128 and a narrow distance keep sums in 32 bits; a ball has any number of members.
                 needs.write_sums(text, self.wide || self.rule == Reach::Within);
-                text.add(if scales > 1 { shader::MERGE } else { "" })
+                text.add(if scales > 1 || self.team { shader::MERGE } else { "" })
             }
         };
-        text.add(shader::SEARCH)
+        text.add(shader::QUEUE);
+        match self.team {
+            false => text.add(shader::SEARCH),
+            true => text.candidates(shader::FOUND_BY_TEAM).add(shader::TEAM),
+        }
     }
 }
+
+/// Queries that teams take: of more, each lane has enough of its own to do.
+const TEAM_QUERIES: u32 = 1 << 16;
 
 impl Needs {
     /// The functions that sum members up and write a record.

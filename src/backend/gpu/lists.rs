@@ -240,7 +240,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         })?;
         let stragglers = match wide + left {
             0 => Vec::new(),
-            _ => self.second_search(search.second(), resident, &index, &[&out], wide, report)?,
+            _ => self.second_search(search.second(wide), resident, &index, &[&out], wide, report)?,
         };
         stragglers.iter().filter(|_| !by_number).for_each(|&row| lengths[row as usize] = 0);
         let mut long = Vec::new();

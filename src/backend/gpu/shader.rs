@@ -1,7 +1,8 @@
 //! Shader texts and how they are put together. The only place that includes WGSL files.
 //!
 //! Lines that begin with `#` are directives: `#if NAME` .. `#else` .. `#end`, and `#each_candidate` .. `#end`, whose
-//! body is put into candidates.wgsl. Lists of named scalars are generated, since WGSL cannot index registers.
+//! body is put into candidates.wgsl or found_by_team.wgsl. Lists of named scalars are generated, since WGSL cannot index
+//! registers.
 
 use std::fmt::Write as _;
 
@@ -21,7 +22,9 @@ pub(crate) const DISTANCE_WIDE: &str = include_str!("../../../shaders/distance_w
 pub(crate) const SQUARES_NARROW: &str = include_str!("../../../shaders/squares_narrow.wgsl");
 pub(crate) const SQUARES_WIDE: &str = include_str!("../../../shaders/squares_wide.wgsl");
 pub(crate) const RECORD: &str = include_str!("../../../shaders/record.wgsl");
+pub(crate) const QUEUE: &str = include_str!("../../../shaders/queue.wgsl");
 pub(crate) const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
+pub(crate) const TEAM: &str = include_str!("../../../shaders/team.wgsl");
 pub(crate) const EIGEN: &str = include_str!("../../../shaders/eigen.wgsl");
 pub(crate) const FEATURES: &str = include_str!("../../../shaders/features.wgsl");
 pub(crate) const EVALUATE: &str = include_str!("../../../shaders/evaluate.wgsl");
@@ -35,7 +38,11 @@ pub(crate) const MEMBERS: &str = include_str!("../../../shaders/members.wgsl");
 pub(crate) const PLACE: &str = include_str!("../../../shaders/place.wgsl");
 pub(crate) const SETTLE: &str = include_str!("../../../shaders/settle.wgsl");
 const PRELUDE: &str = include_str!("../../../shaders/prelude.wgsl");
-const CANDIDATES: &str = include_str!("../../../shaders/candidates.wgsl");
+/// How an invocation comes by its candidates, and how a team does.
+pub(crate) const CANDIDATES: &str = include_str!("../../../shaders/candidates.wgsl");
+pub(crate) const FOUND_BY_TEAM: &str = include_str!("../../../shaders/found_by_team.wgsl");
+/// Stands where a team looks for the k-th of all that its lanes found.
+const KTH: &str = include_str!("../../../shaders/kth.wgsl");
 
 /// Values that one invocation of the scan takes.
 pub(crate) const SCAN_ITEMS: u32 = 8;
@@ -49,6 +56,8 @@ const MAX_CUTS: u32 = 255;
 const EMPTY_CUBE: u32 = 1 << 31;
 /// Most empty cubes that a search steps over at a time.
 const EMPTY_RUN: u32 = 64;
+/// Set in the queue's word of a query that the narrow kernel has looked around as far as it can.
+const LOOKED_FAR: u32 = 1 << 31;
 /// Row ranges gathered before their points are visited.
 const RANGES: u32 = 8;
 /// Rows and points that one invocation may visit: lavapipe ends all loops after 65,535 iterations, without a word.
@@ -69,6 +78,7 @@ pub(crate) struct Text {
     scales: u32,
     columns: String,
     extras: String,
+    candidates: &'static str,
 }
 
 impl Text {
@@ -81,6 +91,7 @@ impl Text {
             scales: 1,
             columns: String::new(),
             extras: String::new(),
+            candidates: CANDIDATES,
         };
         text.constant("WORKGROUP", workgroup)
             .constant("SCAN_ITEMS", SCAN_ITEMS)
@@ -90,6 +101,7 @@ impl Text {
             .constant("MAX_CUTS", MAX_CUTS)
             .constant("EMPTY_CUBE", EMPTY_CUBE)
             .constant("EMPTY_RUN", EMPTY_RUN)
+            .constant("LOOKED_FAR", LOOKED_FAR)
             .constant("RANGES", RANGES)
             .constant("STEP_LIMIT", STEP_LIMIT)
             .constant("ATTEMPTS", ATTEMPTS)
@@ -138,6 +150,12 @@ impl Text {
         self
     }
 
+    /// Where the candidates come from.
+    pub(crate) fn candidates(&mut self, text: &'static str) -> &mut Self {
+        self.candidates = text;
+        self
+    }
+
     /// Number of radii that a search sums up within.
     pub(crate) fn shells(&mut self, scales: u32) -> &mut Self {
         self.scales = scales;
@@ -182,9 +200,7 @@ impl Text {
             } else if line == "#each_candidate" {
                 let (_, end) = block(lines, i);
                 let body = &lines[i + 1..end];
-                let loops: Vec<&str> =
-                    CANDIDATES.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
-                for part in loops {
+                for part in self.candidates.lines().filter(|l| !l.trim_start().starts_with("//")) {
                     if part.trim() == "#body" {
                         self.resolve(body, out);
                     } else {
@@ -193,6 +209,8 @@ impl Text {
                     }
                 }
                 i = end;
+            } else if line == "#kth" {
+                self.resolve(&KTH.lines().collect::<Vec<_>>(), out);
             } else if line.starts_with("#columns") {
                 out.push_str(&self.columns);
             } else if line == "#extras" {
@@ -238,6 +256,8 @@ impl Text {
             let _ = match what {
                 "declare" => writeln!(out, "var s{j} = FAR;"),
                 "reset" => writeln!(out, "s{j} = bound;"),
+                "reset_index" => writeln!(out, "s{j} = NO_NEIGHBOR;"),
+                "below" => writeln!(out, "below += u32(s{j} < middle);"),
                 // The median of the slot, the one below and the newcomer: no branch, no order among the slots' updates
                 // but from the top down.
                 "insert" if j == 0 => writeln!(out, "s0 = min(s0, d);"),

@@ -50,7 +50,8 @@ fn kernels_of(set: &FeatureSet, neighborhood: Neighborhood) -> Vec<Kernel> {
         let searches = subjects.map(|subject| Search::first(scales.rule, subject, output));
         for search in searches.into_iter().flatten() {
             kernels.push(Kernel::Search(search));
-            kernels.extend((scales.rule.cuts).then(|| Kernel::Search(search.second())));
+            let later = [1, u32::MAX].map(|queries| Kernel::Search(search.second(queries)));
+            kernels.extend(later.into_iter().filter(|_| scales.rule.cuts));
         }
     }
     kernels
@@ -100,8 +101,10 @@ fn variants() -> Vec<Kernel> {
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
         let subjects = [Subject::Points, Subject::Core, Subject::Foreign];
         for (wide, subject) in both.iter().flat_map(|w| subjects.map(|s| (*w, s))) {
-            let search =
-                |rule, queued, output| Kernel::Search(Search { k, rule, wide, queued, subject, output });
+            let by = |team, rule, queued, output| {
+                Kernel::Search(Search { k, rule, wide, queued, team, subject, output })
+            };
+            let search = |rule, queued, output| by(false, rule, queued, output);
             kernels.push(search(Reach::Nearest, wide, Output::Lists));
             if k == 1 {
                 kernels.push(search(Reach::Within, false, Output::Counts));
@@ -116,6 +119,10 @@ fn variants() -> Vec<Kernel> {
                 let output = Output::Records(needs, 1);
                 kernels.push(search(Reach::Nearest, wide, output));
                 kernels.push(search(Reach::NearestWithin, wide, output));
+                if wide && subject != Subject::Foreign {
+                    kernels.push(by(true, Reach::Nearest, wide, output));
+                    kernels.push(by(true, Reach::NearestWithin, wide, output));
+                }
                 if k == 1 {
                     kernels.push(search(Reach::Within, false, output));
                     kernels.push(search(Reach::Within, false, Output::Records(needs, 16)));

@@ -1,0 +1,47 @@
+// Every point within `reach` of `q`, and some more, shared out among the lanes by coarse cubes.
+{
+    let low = q - vec3<f32>(reach + grid.slack);
+    let high = q + vec3<f32>(reach + grid.slack);
+    let cube_low = cube_along(low, grid);
+    let along = cube_along(high, grid) - cube_low + vec3<u32>(1u);
+    let reach_sq = reach * reach;
+    for (var which = lane; which < along.x * along.y * along.z && !given_up; which += WORKGROUP) {
+        steps += 1u;
+        let cube = cube_low + vec3<u32>(which % along.x, which / along.x % along.y, which / along.x / along.y);
+        let index = cube_index(cube, grid);
+        let cuts = cube_cuts[index];
+        if (cuts < EMPTY_CUBE) {
+            let base = cube_bases[index];
+            let corner = vec3<f32>(cube) * grid.edge;
+            let scale = fine_scale(cuts, grid);
+            let size = grid.edge / f32(cuts);
+            let fine_low = fine_along(low, corner, scale, cuts);
+            let rows = fine_along(high, corner, scale, cuts).yz - fine_low.yz + vec2<u32>(1u);
+            for (var row = 0u; row < rows.x * rows.y && !given_up; row += 1u) {
+                steps += 1u;
+                let y = fine_low.y + row % rows.x;
+                let z = fine_low.z + row / rows.x;
+                let near = corner.yz + vec2<f32>(f32(y), f32(z)) * size;
+                let away = max(max(near - q.yz, q.yz - near - size) - grid.slack, vec2<f32>(0.0));
+                let left = reach_sq - dot(away, away);
+                if (left >= 0.0) {
+                    let half = sqrt(left) + grid.slack;
+                    let x_low = min(u32(max((q.x - half - corner.x) * scale, 0.0)), cuts - 1u);
+                    let x_high = min(u32(max((q.x + half - corner.x) * scale, 0.0)), cuts - 1u);
+                    let first = base + (z * cuts + y) * cuts;
+                    let stop = cell_starts[first + x_high + 1u];
+                    let begin = cell_starts[first + x_low];
+                    steps += stop - begin;
+                    given_up = steps > STEP_LIMIT;
+                    if (!given_up) {
+                        for (var j = begin; j < stop; j += 1u) {
+                            let candidate = sorted[j];
+                            #body
+                        }
+                    }
+                }
+            }
+        }
+        given_up = given_up || steps > STEP_LIMIT;
+    }
+}

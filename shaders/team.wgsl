@@ -1,0 +1,189 @@
+// One workgroup: one query that the first kernel left, isolated or in a crowd, so that thousands of cells or points lie
+// around it. Its lanes share those out, and each keeps the k nearest of its own; the k-th of all is then found by
+// halving, and the lanes' sums are joined. Writes what search.wgsl does, in the wide distances.
+
+var<workgroup> entry: u32;
+var<workgroup> tally: array<atomic<u32>, 32>;
+// Lanes that gave up, members, and members nearer than the last.
+var<workgroup> gave_up: atomic<u32>;
+var<workgroup> members: atomic<u32>;
+var<workgroup> nearer_members: atomic<u32>;
+// What comes next is decided once, so that no lane goes another way.
+var<workgroup> verdict: u32;
+var<workgroup> parts: array<Sums, WORKGROUP>;
+
+const AGAIN: u32 = 0u;
+const FOUND: u32 = 1u;
+const LEFT: u32 = 2u;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    if (lane == 0u) {
+        let which = batch.first + group.y * batch.width + group.x;
+        entry = NO_NEIGHBOR;
+        if (which < batch.end && which < atomicLoad(&queue[0])) {
+            entry = atomicLoad(&queue[2u + which]);
+        }
+    }
+    let queued = workgroupUniformLoad(&entry);
+    if (queued == NO_NEIGHBOR) {
+        return;
+    }
+    let own = sorted[queued & ~LOOKED_FAR];
+    let q = own.xyz;
+    #if HALO
+    let row = rows[bitcast<u32>(own.w)];
+    #else
+    let row = bitcast<u32>(own.w);
+    #end
+    #if WITHIN
+    let bound = min(FAR, Dist(grid.limit) + Dist(1));
+    #else
+    let bound = FAR;
+    #end
+    var steps = 0u;
+    var given_up = false;
+    let home = cube_index(cube_along(q, grid), grid);
+    let home_cuts = cube_cuts[home];
+    let home_base = cube_bases[home];
+    let home_count = cell_starts[home_base + home_cuts * home_cuts * home_cuts] - cell_starts[home_base];
+    var reach = REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * f32(home_count)));
+    reach = max(reach, select(0.0, NARROW_LIMIT, (queued & LOOKED_FAR) != 0u));
+    reach = clamp(reach, 1.5, REACH_LIMIT);
+    #if WITHIN
+    reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);
+    #end
+    #list_declare
+    var last = FAR;
+    // Fewer than k within the radius: all of them belong.
+    var fewer = false;
+    var next = AGAIN;
+    for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
+        #list_reset
+        #each_candidate
+        let d = dist_sq(q, candidate);
+        if (d < #last) {
+            #list_insert
+        }
+        #end
+        if (lane == 0u) {
+            atomicStore(&gave_up, 0u);
+        }
+        workgroupBarrier();
+        if (given_up) {
+            atomicStore(&gave_up, 1u);
+        }
+        last = 0u;
+        let wanted = grid.k;
+        #kth
+        fewer = false;
+        var decided = AGAIN;
+        if (atomicLoad(&gave_up) != 0u) {
+            decided = LEFT;
+        } else if (last < bound) {
+            if (f32(last) <= reach * reach) {
+                decided = FOUND;
+            } else {
+                // k points were found, not surely the nearest: all nearer ones lie within the k-th.
+                reach = min(sqrt(f32(last)) * 1.000001 + 1.0, REACH_LIMIT);
+            }
+        } else {
+            #if WITHIN
+            fewer = bound < FAR && reach * reach >= f32(bound);
+            #end
+            if (fewer) {
+                decided = FOUND;
+                last = Dist(grid.limit);
+            } else if (reach >= REACH_LIMIT) {
+                decided = LEFT;
+            } else {
+                // Beside a surface nothing is seen for long, then thousands of points at once: the lanes can take it.
+                reach = min(reach * 1.6, REACH_LIMIT);
+                #if WITHIN
+                reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);
+                #end
+            }
+        }
+        if (lane == 0u) {
+            verdict = decided;
+        }
+        next = workgroupUniformLoad(&verdict);
+        if (next != AGAIN) {
+            break;
+        }
+    }
+    let faces = min(q - grid.face_low, grid.face_high - q);
+    if (lane == 0u) {
+        verdict = select(LEFT, FOUND, next == FOUND && within_face(last, min(faces.x, min(faces.y, faces.z))));
+    }
+    if (workgroupUniformLoad(&verdict) == LEFT) {
+        if (lane == 0u) {
+            leave(1u, row);
+        }
+        return;
+    }
+    reach = sqrt(f32(last)) * 1.000001 + 0.5;
+    var cut = NO_NEIGHBOR;
+    var sums = no_sums();
+    for (var turn = 0u; turn < 2u; turn += 1u) {
+        if (lane == 0u) {
+            atomicStore(&members, 0u);
+            atomicStore(&nearer_members, 0u);
+        }
+        workgroupBarrier();
+        sums = no_sums();
+        var nearer = 0u;
+        #each_candidate
+        let d = dist_sq(q, candidate);
+        if (d <= last && (d < last || bitcast<u32>(candidate.w) <= cut)) {
+            nearer += u32(d < last);
+            sums = with_member(sums, vec3<i32>(candidate.xyz - q), dist_to_u32(d));
+        }
+        #end
+        atomicAdd(&members, sums.count);
+        atomicAdd(&nearer_members, nearer);
+        if (given_up) {
+            atomicStore(&gave_up, 1u);
+        }
+        workgroupBarrier();
+        if (lane == 0u) {
+            let count = atomicLoad(&members);
+            let all = fewer || count == grid.k;
+            verdict = select(select(AGAIN, FOUND, all), LEFT, atomicLoad(&gave_up) != 0u);
+        }
+        next = workgroupUniformLoad(&verdict);
+        if (next != AGAIN) {
+            break;
+        }
+        // Too many at the k-th distance: the list now holds the smallest indices among them.
+        let distance = last;
+        let wanted = grid.k - atomicLoad(&nearer_members);
+        #list_reset_index
+        #each_candidate
+        let d = bitcast<u32>(candidate.w);
+        if (dist_sq(q, candidate) == distance && d < #last) {
+            #list_insert
+        }
+        #end
+        last = 0u;
+        #kth
+        cut = last;
+        last = distance;
+    }
+    if (next != FOUND) {
+        if (lane == 0u) {
+            leave(1u, row);
+        }
+        return;
+    }
+    parts[lane] = sums;
+    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if (lane < half) {
+            parts[lane] = merged(parts[lane], parts[lane + half]);
+        }
+    }
+    if (lane == 0u) {
+        write_record(row, parts[0]);
+    }
+}

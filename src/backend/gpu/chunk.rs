@@ -59,7 +59,7 @@ pub(crate) struct Runner<'a, 'j> {
     /// Chunks that are under way at one time.
     slots: usize,
     /// The number of this one.
-    slot: u32,
+    pub(super) slot: u32,
     /// Room in buffers, against what this slot's chunk needs.
     room: AtomicU32,
 }
@@ -432,8 +432,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 own: u32::from(queries.is_none()),
                 rows: rows as u32,
                 stride: (rows * self.scales.len()) as u32,
-                pad1: 0,
-                pad2: 0,
+                queries: rows as u32,
+                pad: 0,
                 radii: self.radii(),
             },
             points: points as u32,
@@ -445,6 +445,39 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             attributes: (attribute_words > 0).then(|| self.storage(sizes[2], "attributes")).transpose()?,
             staging,
         })
+    }
+
+    /// Puts arrays into their buffers, all of them in one staged copy; the staging memory is to be held until that is done.
+    pub(super) fn stage(
+        &self,
+        recorder: &mut Recorder<'_>,
+        arrays: &[(&Buffer, &[u8])],
+        report: &mut Report,
+    ) -> Result<Buffer> {
+        let bytes = arrays.iter().map(|array| array.1.len() as u64).sum();
+        let staging = self.buffer(bytes, UPLOAD, "staged arrays")?;
+        let start = Instant::now();
+        if bytes > 0 {
+            self.waiting().write(&staging, bytes, "packing", |mut rest| {
+                for (_, array) in arrays {
+                    let (mut own, more) = rest.split_at(array.len());
+                    own.copy_from_slice(array);
+                    rest = more;
+                }
+            })?;
+        }
+        let mut offset = 0;
+        for (buffer, array) in arrays.iter().filter(|array| !array.1.is_empty()) {
+            recorder.copy(&staging, offset, buffer, 0, array.len() as u64);
+            offset += array.len() as u64;
+        }
+        report.add("pack", start.elapsed());
+        Ok(staging)
+    }
+
+    /// Storage for these bytes.
+    pub(super) fn storage_for(&self, bytes: &[u8], what: &'static str) -> Result<Buffer> {
+        self.storage(bytes.len() as u64, what)
     }
 
     pub(super) fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
@@ -605,16 +638,15 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         }
         let of_scale = |row: u32| (0..scales.len() as u32).map(move |scale| scale * resident.rows + row);
         let rows: Vec<u32> = rows.iter().copied().flat_map(of_scale).collect();
-        let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
-        let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;
-        let queue = &self.context.device.queue;
-        queue.write_buffer(&targets, 0, bytemuck::cast_slice(&rows));
-        queue.write_buffer(&made_on_device, 0, bytemuck::cast_slice(&made));
+        let (rows, records_made) = (bytemuck::cast_slice(&rows), bytemuck::cast_slice(&made));
+        let targets = self.storage_for(rows, "straggler rows")?;
+        let made_on_device = self.storage_for(records_made, "straggler records")?;
+        let staging = self.stage(recorder, &[(&targets, rows), (&made_on_device, records_made)], report)?;
         let kernel = Kernel::Place { record_words: words };
         let step =
             recorder.step(&kernel, &[&targets, &made_on_device, records], made.len() as u32, u32::MAX)?;
         recorder.pass("stragglers", &[step]);
-        Ok(vec![targets, made_on_device])
+        Ok(vec![staging, targets, made_on_device])
     }
 
     /// Indices and places of what some rows ask about.

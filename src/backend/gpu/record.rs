@@ -4,16 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Context;
+use super::bindings::Bound;
 use super::faults::Site;
 use super::kernel::{Binding, Kernel};
 use super::layout::{Batch, Grid, Scale};
 use super::pipeline::Pipeline;
 use super::pool::{Buffer, Request};
+use super::query_sets::QuerySet;
 use crate::error::{Error, Result};
 
 /// Uniform blocks stand at multiples of this: WebGPU's largest alignment.
 const ALIGN: u64 = 256;
-/// Bytes for one submission's uniform blocks.
+/// Bytes for one submission's uniform blocks. They are few enough for `write_buffer`, whose staging memory is wgpu's own; all
+/// that grows with a chunk goes through the pool's.
 const UNIFORM_BYTES: u64 = 64 << 10;
 /// Most workgroups along x; more are folded into y.
 const FOLD: u32 = 32_768;
@@ -31,7 +34,7 @@ pub(crate) struct Recorder<'c> {
 
 /// Time stamps at the beginning and end of stages.
 struct Stamps {
-    set: wgpu::QuerySet,
+    set: QuerySet,
     stages: Vec<&'static str>,
 }
 
@@ -56,15 +59,21 @@ impl<'c> Recorder<'c> {
         bytes[ALIGN as usize..][..size_of::<Scale>()].copy_from_slice(bytemuck::bytes_of(scale));
         let device = &context.device.device;
         let encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-        let stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Stamps {
-            set: device.create_query_set(&wgpu::QuerySetDescriptor {
-                label: None,
-                ty: wgpu::QueryType::Timestamp,
-                count: 2 * MAX_STAGES,
-            }),
-            stages: Vec::new(),
-        });
+        let descriptor =
+            wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count: 2 * MAX_STAGES };
+        let make = || context.device.checked("creating a query set", || device.create_query_set(&descriptor));
+        let has_stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let stamps = has_stamps
+            .then(|| Ok(Stamps { set: context.query_sets.take(make)?, stages: Vec::new() }))
+            .transpose()?;
         Ok(Self { context, slot, uniforms, bytes, encoder, stamps })
+    }
+
+    /// Bytes of a storage buffer that are bound: the whole of it, or as much as may be bound. Where a chunk asks for less of
+    /// the same buffer than the one before, its bind group then still fits. No shader asks for the length of a binding.
+    fn bound(&self, buffer: &Buffer) -> u64 {
+        let limit = self.context.device.device.limits().max_storage_buffer_binding_size;
+        buffer.bytes().min(limit / 4 * 4)
     }
 
     /// A dispatch over `items`, in batches of at most `most` items.
@@ -90,38 +99,39 @@ impl<'c> Recorder<'c> {
     ) -> Result<Step> {
         let pipeline = self.context.pipelines.get(&self.context.device, kernel)?;
         let mut storage = buffers.iter();
-        let uniform = |offset: u64, size: u64| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &self.uniforms,
-                offset,
-                size: std::num::NonZeroU64::new(size),
-            })
-        };
         let scale_bytes = size_of::<Scale>() as u64;
-        let entries: Vec<_> = (0..)
-            .zip(kernel.bindings())
-            .filter_map(|(binding, kind)| {
-                let resource = match kind {
-                    Binding::Uniform(bytes) if *bytes == scale_bytes => uniform(ALIGN, *bytes),
-                    Binding::Uniform(bytes) => uniform(0, *bytes),
-                    Binding::Batch => uniform(0, size_of::<Batch>() as u64),
-                    Binding::Read | Binding::ReadWrite => {
-                        let buffer = storage.next()?;
-                        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer,
-                            offset: 0,
-                            size: std::num::NonZeroU64::new(buffer.requested()),
-                        })
-                    }
-                };
-                Some(wgpu::BindGroupEntry { binding, resource })
+        // Each binding's buffer, where it begins, and how much of it there is.
+        let bound: Vec<(&Buffer, u64, u64)> = kernel
+            .bindings()
+            .iter()
+            .filter_map(|kind| match kind {
+                Binding::Uniform(bytes) if *bytes == scale_bytes => Some((&self.uniforms, ALIGN, *bytes)),
+                Binding::Uniform(bytes) => Some((&self.uniforms, 0, *bytes)),
+                Binding::Batch => Some((&self.uniforms, 0, size_of::<Batch>() as u64)),
+                Binding::Read | Binding::ReadWrite => {
+                    storage.next().map(|&buffer| (buffer, 0, self.bound(buffer)))
+                }
             })
             .collect();
-        let bindings = self.context.device.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name()),
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
+        let make = || {
+            let entries: Vec<_> = (0..)
+                .zip(&bound)
+                .map(|(binding, &(buffer, offset, size))| {
+                    let size = std::num::NonZeroU64::new(size);
+                    let resource = wgpu::BufferBinding { buffer, offset, size };
+                    wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(resource) }
+                })
+                .collect();
+            let device = &self.context.device;
+            let descriptor = wgpu::BindGroupDescriptor {
+                label: Some(kernel.name()),
+                layout: &pipeline.layout,
+                entries: &entries,
+            };
+            device.checked("binding buffers", || device.device.create_bind_group(&descriptor))
+        };
+        let buffers = bound.iter().map(|(buffer, ..)| buffer.number()).collect();
+        let bindings = self.context.bind_groups.get(Bound { pipeline: pipeline.number, buffers }, make)?;
         // Batches end at whole workgroups, and there are never more than fit beside each other.
         let per_group = kernel.items_per_group();
         let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
@@ -186,8 +196,7 @@ impl<'c> Recorder<'c> {
     /// Submits; the time stamps go to the end of `readback`, behind `used` bytes.
     pub(crate) fn submit(self, readback: Option<(&Buffer, u64)>) -> Result<Submitted> {
         let Self { context, slot, uniforms, bytes, mut encoder, stamps } = self;
-        let mut stages = Vec::new();
-        let mut resolved = None;
+        let (mut stages, mut resolved, mut stamped) = (Vec::new(), None, None);
         if let (Some(stamps), Some((buffer, used))) = (stamps, readback)
             && !stamps.stages.is_empty()
         {
@@ -196,8 +205,7 @@ impl<'c> Recorder<'c> {
             let resolve = context.pool.acquire(Request::exactly(STAMP_BYTES, slot), usage, "time stamps")?;
             encoder.resolve_query_set(&stamps.set, 0..count, &resolve, 0);
             encoder.copy_buffer_to_buffer(&resolve, 0, buffer, used, Some(u64::from(count) * 8));
-            stages = stamps.stages;
-            resolved = Some(resolve);
+            (stages, resolved, stamped) = (stamps.stages, Some(resolve), Some(stamps.set));
         }
         let device = &context.device;
         device.fails(Site::BeforeSubmit);
@@ -211,19 +219,19 @@ impl<'c> Recorder<'c> {
             device.queue.submit([commands])
         })?;
         device.fails(Site::AfterSubmit);
-        Ok(Submitted { index, stages, _held: (uniforms, resolved) })
+        Ok(Submitted { index, stages, _held: (uniforms, resolved, stamped) })
     }
 }
 
 /// Room for time stamps behind a readback's own bytes.
 pub(crate) const STAMP_BYTES: u64 = 16 * MAX_STAGES as u64;
 
-/// Keeps a submission's buffers from reuse until it has been waited for.
+/// Keeps a submission's buffers and query set from reuse until it has been waited for.
 pub(crate) struct Submitted {
     /// What to wait for.
     pub(crate) index: wgpu::SubmissionIndex,
     stages: Vec<&'static str>,
-    _held: (Buffer, Option<Buffer>),
+    _held: (Buffer, Option<Buffer>, Option<QuerySet>),
 }
 
 impl Submitted {

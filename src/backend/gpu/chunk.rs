@@ -331,7 +331,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             if scan.pays(places.len()) {
                 return Ok(scan.neighbors(places, rule));
             }
-            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule))
+            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule, self.job.watch))
         })
     }
 
@@ -358,7 +358,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     pub(super) fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {
-        Recorder::new(self.context, self.slot, &resident.grid, &resident.scale)
+        Recorder::new(self.context, self.slot, self.job.watch, &resident.grid, &resident.scale)
     }
 
     /// The radius of each neighbourhood, 0 where none is given.
@@ -631,8 +631,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let found = self.on_cpu(report, || Ok(scan.moments(&places, self.job.is_foreign(), scales)))?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
-            let found =
-                self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&self.centers(&places)?, scales)))?;
+            let found = self.on_cpu(report, || {
+                Ok(self.cpu_index()?.moments_of(&self.centers(&places)?, scales, self.job.watch))
+            })?;
             let rows = (0..points.len()).flat_map(|at| found.row(at));
             rows.for_each(|moments| layout::push_record(moments, needs, &mut made));
         }
@@ -662,7 +663,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(places.par_iter().with_min_len(1 << 10).map(|&place| index.center(place, foreign)).collect())
     }
 
-    /// Does stragglers' work on the host.
+    /// Does stragglers' work on the host, which leaves answers out once the call is cancelled.
     pub(super) fn on_cpu<T: Send>(
         &self,
         report: &mut Report,
@@ -671,12 +672,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let start = Instant::now();
         let out = self.workers.install(work);
         report.add("stragglers on the cpu", start.elapsed());
-        out
+        self.job.watch.check().and(out)
     }
 
     /// The CPU's index, built when it is first asked for.
     pub(super) fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
-        self.shared.index.get(|| CpuIndex::new(self.job.lattice))
+        self.shared.index.get(|| CpuIndex::new(self.job.lattice, self.job.watch))
     }
 
     pub(super) fn submit(

@@ -459,7 +459,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let payload = self.storage_for(of_members, "payload")?;
         let count = own.len() as u32;
         let scale = Scale { queries: count, ..resident.scale };
-        let mut recorder = Recorder::new(self.context, self.slot, &resident.grid, &scale)?;
+        let mut recorder = Recorder::new(self.context, self.slot, self.job.watch, &resident.grid, &scale)?;
         let arrays = [
             (&positions, of_positions),
             (&lists, of_lists),

@@ -80,6 +80,8 @@ pub(crate) struct Context {
     pub(crate) pipelines: Pipelines,
     pub(crate) bind_groups: Arc<BindGroups>,
     pub(crate) query_sets: QuerySets,
+    /// Held by who sends work to a device that computes while it takes it.
+    pub(crate) sending: Mutex<()>,
 }
 
 impl Context {
@@ -91,7 +93,7 @@ impl Context {
             pool::on_device(device.clone(), limits.bytes()).telling(move |buffer| bound.forget(buffer));
         let pool = if reuse { pool } else { pool.without_reuse() };
         let (pipelines, query_sets) = (Pipelines::default(), QuerySets::new(reuse));
-        Self { device, pool, pipelines, bind_groups, query_sets }
+        Self { device, pool, pipelines, bind_groups, query_sets, sending: Mutex::default() }
     }
 
     fn stats(&self) -> PoolStats {
@@ -453,7 +455,7 @@ pub(crate) struct Shared<'a> {
 impl<'a> Shared<'a> {
     /// The cloud as it is searched for a few stragglers.
     fn scan(&self, job: &Job<'a>) -> Scan<'a> {
-        Scan { lattice: job.lattice, by_place: self.by_place }
+        Scan { lattice: job.lattice, by_place: self.by_place, watch: job.watch }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Recording one submission: dispatches, copies, uniform blocks and time stamps.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::Context;
 use super::bindings::Bound;
@@ -12,6 +12,7 @@ use super::pipeline::Pipeline;
 use super::pool::{Buffer, Request};
 use super::query_sets::QuerySet;
 use crate::error::{Error, Result};
+use crate::watch::Watch;
 
 /// Uniform blocks stand at multiples of this: WebGPU's largest alignment.
 const ALIGN: u64 = 256;
@@ -30,6 +31,11 @@ pub(crate) struct Recorder<'c> {
     bytes: Vec<u8>,
     encoder: wgpu::CommandEncoder,
     stamps: Option<Stamps>,
+    watch: &'c Watch,
+    /// Dispatches go to the device one by one: a software adapter computes while it takes them, and cannot be stopped.
+    in_pieces: bool,
+    /// Why one of the pieces did not.
+    failed: Option<Error>,
 }
 
 /// Time stamps at the beginning and end of stages.
@@ -37,6 +43,9 @@ struct Stamps {
     set: QuerySet,
     stages: Vec<&'static str>,
 }
+
+/// Items of a dispatch where dispatches go one by one: some ten milliseconds' work of a software adapter.
+const PIECE: u32 = 1 << 10;
 
 /// Most stages of a submission.
 const MAX_STAGES: u32 = 8;
@@ -50,7 +59,13 @@ pub(crate) struct Step {
 }
 
 impl<'c> Recorder<'c> {
-    pub(crate) fn new(context: &'c Context, slot: u32, grid: &Grid, scale: &Scale) -> Result<Self> {
+    pub(crate) fn new(
+        context: &'c Context,
+        slot: u32,
+        watch: &'c Watch,
+        grid: &Grid,
+        scale: &Scale,
+    ) -> Result<Self> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniforms =
             context.pool.acquire(Request::exactly(UNIFORM_BYTES, slot), usage, "uniform blocks")?;
@@ -66,7 +81,8 @@ impl<'c> Recorder<'c> {
         let stamps = has_stamps
             .then(|| Ok(Stamps { set: context.query_sets.take(make)?, stages: Vec::new() }))
             .transpose()?;
-        Ok(Self { context, slot, uniforms, bytes, encoder, stamps })
+        let in_pieces = context.device.software && watch.may_cancel();
+        Ok(Self { context, slot, uniforms, bytes, encoder, stamps, watch, in_pieces, failed: None })
     }
 
     /// Bytes of a storage buffer that are bound: the whole of it, or as much as may be bound. Where a chunk asks for less of
@@ -136,6 +152,9 @@ impl<'c> Recorder<'c> {
         let per_group = kernel.items_per_group();
         let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
         let count = items.end.saturating_sub(items.start);
+        // Prefix sums go by workgroups, all at once.
+        let divisible = !matches!(kernel, Kernel::Scan | Kernel::ScanAdd);
+        let most = if self.in_pieces && divisible { most.min(PIECE) } else { most };
         let most = most.max(count.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);
         let mut batches = Vec::new();
         let mut first = items.start;
@@ -172,30 +191,69 @@ impl<'c> Recorder<'c> {
 
     /// Runs steps one after the other, timed together as `stage`.
     pub(crate) fn pass(&mut self, stage: &'static str, steps: &[Step]) {
-        let timestamp_writes =
-            self.stamps.as_mut().filter(|s| s.stages.len() < MAX_STAGES as usize).map(|s| {
-                let first = 2 * s.stages.len() as u32;
-                s.stages.push(stage);
+        let stamp = self.stamps.as_mut().filter(|s| s.stages.len() < MAX_STAGES as usize).map(|s| {
+            s.stages.push(stage);
+            2 * s.stages.len() as u32 - 2
+        });
+        let dispatches: Vec<_> =
+            steps.iter().flat_map(|step| step.batches.iter().map(move |batch| (step, *batch))).collect();
+        let pieces = if self.in_pieces { dispatches.len().max(1) } else { 1 };
+        for piece in 0..pieces {
+            let own = match self.in_pieces {
+                true => dispatches.get(piece..=piece).unwrap_or_default(),
+                false => &dispatches,
+            };
+            let set = self.stamps.as_ref().map(|stamps| &*stamps.set);
+            let [begins, ends] = [piece == 0, piece + 1 == pieces];
+            let timestamp_writes = set.zip(stamp).filter(|_| begins || ends).map(|(query_set, first)| {
                 wgpu::ComputePassTimestampWrites {
-                    query_set: &s.set,
-                    beginning_of_pass_write_index: Some(first),
-                    end_of_pass_write_index: Some(first + 1),
+                    query_set,
+                    beginning_of_pass_write_index: begins.then_some(first),
+                    end_of_pass_write_index: ends.then_some(first + 1),
                 }
             });
-        let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
-        let mut pass = self.encoder.begin_compute_pass(&descriptor);
-        for step in steps {
-            pass.set_pipeline(&step.pipeline.pipeline);
-            for &(offset, width, height) in &step.batches {
+            let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
+            let mut pass = self.encoder.begin_compute_pass(&descriptor);
+            for &(step, (offset, width, height)) in own {
+                pass.set_pipeline(&step.pipeline.pipeline);
                 pass.set_bind_group(0, &step.bindings, &[offset]);
                 pass.dispatch_workgroups(width, height, 1);
+            }
+            drop(pass);
+            if self.in_pieces {
+                self.send_piece();
             }
         }
     }
 
+    /// Sends what is recorded so far, unless the call is cancelled.
+    fn send_piece(&mut self) {
+        let device = &self.context.device;
+        let next = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+        let piece = std::mem::replace(&mut self.encoder, next);
+        if self.failed.is_some() {
+            return;
+        }
+        self.failed = self.in_turn(|| {
+            device.checked("submitting", || {
+                device.queue.write_buffer(&self.uniforms, 0, &self.bytes);
+                device.queue.submit([piece.finish()])
+            })
+        });
+    }
+
+    /// Why something was not sent. Slots take turns at a software adapter, so that none begins after the call was cancelled.
+    fn in_turn<T>(&self, send: impl FnOnce() -> Result<T>) -> Option<Error> {
+        let _turn = self.context.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.watch.check().and_then(|()| send()).err()
+    }
+
     /// Submits; the time stamps go to the end of `readback`, behind `used` bytes.
     pub(crate) fn submit(self, readback: Option<(&Buffer, u64)>) -> Result<Submitted> {
-        let Self { context, slot, uniforms, bytes, mut encoder, stamps } = self;
+        let Self { context, slot, uniforms, bytes, mut encoder, stamps, failed, .. } = self;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let (mut stages, mut resolved, mut stamped) = (Vec::new(), None, None);
         if let (Some(stamps), Some((buffer, used))) = (stamps, readback)
             && !stamps.stages.is_empty()

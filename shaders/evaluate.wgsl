@@ -12,8 +12,9 @@ struct Scale {
     // Rows, and words from one column to the next: as many for each neighbourhood of a row.
     rows: u32,
     stride: u32,
-    _pad1: u32,
-    _pad2: u32,
+    // Queries that have a list.
+    queries: u32,
+    _pad: u32,
     // The radius that a neighbourhood's rule gives; 0 if none.
     radii: array<vec4<f32>, 4>,
 }
@@ -103,9 +104,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     #if MEMBERS
-    let queried = arrayLength(&starts) - 1u;
-    let scale_index = i / queried;
-    let row = queries[i % queried].y;
+    let scale_index = i / scale.queries;
+    let row = queries[i % scale.queries].y;
     #else
     let scale_index = i / scale.rows;
     let row = i % scale.rows;
@@ -114,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var s = shape(record, row, scale_index);
     var flags = records[record * RECORD_WORDS + 1u];
     #if MEMBERS
-    flags |= look_around(&s, i % queried);
+    flags |= look_around(&s, i % scale.queries);
     #end
     columns[record] = flags;
     #columns

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::backend::cpu::CpuSearch;
-use crate::backend::gpu::{Gpu, Limits};
+use crate::backend::gpu::{Gpu, HostMemory, Limits};
 use crate::backend::{Job, PointAttributes, Strategy};
 use crate::cloud::{Lattice, PointCloud};
 use crate::color::{ColorDepth, Values};
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::extras::{self, Choices, Extra, Extras, Given};
 use crate::features::{Feature, FeatureSet, Flags, Input};
 use crate::filter::{Kept, Spread};
+use crate::frame::Frame;
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::{Options, Orientation};
 use crate::part::Whole;
@@ -399,6 +400,24 @@ impl Engine {
         Ok((raw, report))
     }
 
+    /// Who watches this engine's calls.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// What a request takes of the host's memory for its GPU, if it has one.
+    pub(crate) fn host_memory_of_gpu(
+        &self,
+        set: &FeatureSet,
+        neighborhoods: &[Neighborhood],
+        options: &Options,
+        frame: &Frame,
+    ) -> HostMemory {
+        let counted: Vec<_> = neighborhoods.iter().map(|n| options.conventions.neighborhood(*n).0).collect();
+        let of = |gpu: &Arc<Gpu>| gpu.host_memory(&computed(set, options), &counted, frame);
+        self.gpu.as_ref().map(of).unwrap_or_default()
+    }
+
     /// Columns as [`features_with`](Self::features_with) gives them for one neighbourhood and
     /// [`features_at_scales`](Self::features_at_scales) for several.
     pub(crate) fn columns(
@@ -511,6 +530,7 @@ impl Engine {
                 Some(queries) => together(queries, cloud).map(|(asked, there)| (Some(asked), there))?,
             })
         })?;
+        self.watch.check()?;
         clouds.describe(&lattice, &mut report);
         report.backend = "none";
         report.fallback.clone_from(&self.fallback);

@@ -124,6 +124,12 @@ pub struct PoolStats {
     pub out_of_memory_retries: u64,
     /// Seconds spent in creating buffers.
     pub allocation_seconds: f64,
+    /// Dispatches whose bind group was made.
+    pub bind_groups_made: u64,
+    /// Dispatches whose bind group was there.
+    pub bind_groups_reused: u64,
+    /// Query sets made for time stamps.
+    pub query_sets_made: u64,
 }
 
 impl PoolStats {

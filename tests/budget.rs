@@ -1,13 +1,17 @@
 //! Requests keep to their memory, and end when they are asked to.
+//!
+//! `LIDAR_FEATURES_CANCEL=1000000` says in clouds of how many points calls are cancelled at many moments; 100,000 unless it
+//! does. How long they then take is printed, not asserted: it is the machine's business too.
 #![allow(missing_docs)]
 
 mod common;
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use common::gpu::{gpu_engine, gpu_engine_with};
 use common::knn;
-use lidar_features::{CancelToken, Error, FeatureSet, Neighborhood, Options, synthetic};
+use lidar_features::{CancelToken, Engine, Error, FeatureSet, Neighborhood, Options, PointCloud, synthetic};
 
 /// What chunks are planned to take is what they take: none is refused a buffer.
 #[test]
@@ -127,4 +131,85 @@ fn the_cpu_counts_its_points_and_ends_when_it_is_asked_to() {
     assert!(matches!(cancelled.neighbors(&scene.cloud(), knn(3)), Err(Error::Cancelled)));
     let (again, _) = engine.features(&scene.cloud(), &set, knn(10)).unwrap();
     assert_eq!(again.iter().next().unwrap().values, whole.iter().next().unwrap().values);
+}
+
+/// Ends a call after `wait`: how long it took from then on, if it was not through.
+fn cancelled_after(
+    engine: &Engine,
+    wait: Duration,
+    call: &(dyn Fn(&Engine) -> bool + Sync),
+) -> Option<Duration> {
+    let token = CancelToken::new();
+    let watched = engine.cancelled_by(&token);
+    std::thread::scope(|scope| {
+        let ends = scope.spawn(|| (call(&watched), Instant::now()));
+        std::thread::sleep(wait);
+        let asked = Instant::now();
+        token.cancel();
+        let (cancelled, ended) = ends.join().unwrap();
+        cancelled.then(|| ended.saturating_duration_since(asked))
+    })
+}
+
+#[test]
+fn calls_end_soon_whenever_they_are_cancelled() {
+    let points = std::env::var("LIDAR_FEATURES_CANCEL").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
+    let scene = synthetic::scene("als", points, 5).unwrap();
+    let classes: Vec<u8> = scene.truth.iter().map(|truth| truth.class.las_code()).collect();
+    let lattice = scene.cloud().with_classification(&classes);
+    let world: Vec<[f64; 3]> = scene.lattice.iter().map(|p| scene.frame.to_world(*p)).collect();
+    let floats = PointCloud::from_f64(&world).with_classification(&classes);
+    let radius = Neighborhood::radius(1.5).unwrap();
+    let requests: [(&str, &PointCloud<'_>, &[Neighborhood]); 6] = [
+        ("normals,planarity", &lattice, &[knn(16)]),
+        ("normals,planarity", &floats, &[knn(16)]),
+        ("normals,planarity", &lattice, &[knn(10), knn(30), radius]),
+        ("plane_fit", &lattice, &[radius]),
+        ("lof,normal_variation", &lattice, &[knn(16)]),
+        ("height_above_ground,echo_ratio,density_2d,bin_count", &lattice, &[knn(16)]),
+    ];
+    let engines = [Some(common::cpu_engine()), gpu_engine_with(|b| b.chunk_points(points / 8))];
+    let mut slowest = Duration::ZERO;
+    for (engine, name) in engines.into_iter().zip(["cpu", "gpu"]) {
+        let Some(engine) = engine else { continue };
+        for (names, cloud, neighborhoods) in requests {
+            let set = FeatureSet::parse(names).unwrap();
+            let call = |engine: &Engine| {
+                let done = engine.features_at_scales(cloud, &set, neighborhoods, &Options::default());
+                match done.map(|_| ()) {
+                    Err(Error::Cancelled) => true,
+                    done => {
+                        done.unwrap();
+                        false
+                    }
+                }
+            };
+            let start = Instant::now();
+            assert!(!call(&engine));
+            let whole = start.elapsed();
+            // Early moments lie closer: what is done once for a call comes first.
+            let moments = [0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.7, 0.85, 0.95];
+            let took: Vec<_> = moments
+                .iter()
+                .map(|part| {
+                    let took = cancelled_after(&engine, whole.mul_f64(*part), &call);
+                    took.map_or("-".to_owned(), |took| {
+                        slowest = slowest.max(took);
+                        took.as_millis().to_string()
+                    })
+                })
+                .collect();
+            println!(
+                "{name} {points} points {names} {}: {:.1} s, cancelled [{}] ms",
+                neighborhoods.len(),
+                whole.as_secs_f64(),
+                took.join(" ")
+            );
+            if let Some(stats) = engine.pool_stats() {
+                assert_eq!((stats.bytes_in_use, stats.bytes_requested), (0, 0), "{names}");
+            }
+        }
+        assert!(engine.features(&lattice, &FeatureSet::parse("planarity").unwrap(), knn(4)).is_ok());
+    }
+    println!("at most {slowest:.0?} from a token to the end of its call");
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use common::gpu::gpu_engine_with;
 use common::knn;
-use lidar_features::{FeatureSet, PoolStats, synthetic};
+use lidar_features::{FeatureSet, Frame, Neighborhood, PointCloud, PoolStats, synthetic};
 
 /// Bytes of device memory that the engine may take.
 const BUDGET: u64 = 256 << 20;
@@ -72,6 +72,17 @@ fn buffers_are_reused_and_nothing_grows() {
         (last.bytes_in_use + last.bytes_idle) >> 10,
         (settled.bytes_in_use + settled.bytes_idle) >> 10,
     );
+    let (bound, made) = (
+        last.bind_groups_reused - settled.bind_groups_reused,
+        last.bind_groups_made - settled.bind_groups_made,
+    );
+    println!(
+        "{made} bind groups made and {bound} reused, after {} in the first {SETTLED} chunks; {} query sets",
+        settled.bind_groups_made, last.query_sets_made,
+    );
+    // A chunk that meets a slot's buffers in a new order may bind them anew, now and then.
+    assert!(made * 50 <= bound, "{made} bind groups were made, and {bound} reused");
+    assert_eq!(last.query_sets_made, settled.query_sets_made, "query sets were made");
     assert!(reused >= 0.99, "{misses} of {} requests made a buffer", hits + misses);
     assert!(padding <= 0.10, "{padding} of the bytes are padding");
     for (stats, _) in seen.iter() {
@@ -97,4 +108,42 @@ fn buffers_are_reused_and_nothing_grows() {
     engine.trim();
     let after = engine.pool_stats().unwrap();
     assert_eq!((after.bytes_in_use, after.bytes_idle), (0, 0));
+}
+
+/// Equal chunks of every kind of request make no buffer, bind group or query set after the first.
+#[test]
+fn equal_chunks_bind_what_is_bound() {
+    let points: Vec<[i32; 3]> = (0..16_384).map(|i| [i / 64 * 50, i % 64 * 50, i * 7 % 11]).collect();
+    let cloud = PointCloud::from_lattice(&points, Frame::new([0.0; 3], 0.01).unwrap());
+    let requests = [
+        ("normals,planarity", knn(8)),
+        ("plane_fit,normal_variation", knn(8)),
+        ("plane_fit", Neighborhood::radius(1.2).unwrap()),
+    ];
+    for reuse in [true, false] {
+        let engine = gpu_engine_with(|b| b.chunk_points(2_048).chunks_in_flight(1).reuse_buffers(reuse));
+        let Some(engine) = engine else { return };
+        for (names, neighborhood) in requests {
+            let set = FeatureSet::parse(names).unwrap();
+            let run = || {
+                let (_, report) = engine.features(&cloud, &set, neighborhood).unwrap();
+                assert!(report.chunks >= 8, "{} chunks", report.chunks);
+                report.pool
+            };
+            let [_, before, after] = [run(), run(), run()];
+            let made = |stats: PoolStats| (stats.misses, stats.bind_groups_made, stats.query_sets_made);
+            if reuse {
+                assert_eq!(made(after), made(before), "{names}");
+                assert!(after.bind_groups_reused >= before.bind_groups_reused + 8 * 8, "{names}");
+            } else {
+                assert!(after.misses > before.misses && after.query_sets_made > before.query_sets_made);
+                assert_eq!((after.hits, after.bind_groups_reused), (0, 0), "{names}");
+            }
+        }
+        if reuse {
+            engine.trim();
+            let stats = engine.pool_stats().unwrap();
+            assert_eq!((stats.bytes_in_use, stats.bytes_idle), (0, 0));
+        }
+    }
 }

@@ -146,7 +146,8 @@ impl PartJob<'_> {
     }
 
     fn proof(&self, near: XyBox, ground: XyBox) -> Proof<'_> {
-        Proof { needs: self.needs, frame: self.info.frame, whole: self.bounds, near, ground }
+        let watch = self.engine.watch();
+        Proof { needs: self.needs, frame: self.info.frame, whole: self.bounds, near, ground, watch }
     }
 
     /// The boxes that rows ask for.

@@ -10,6 +10,7 @@ use crate::cloud::{Lattice, dist_sq};
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::neighborhood::{Neighborhood, Rule};
+use crate::watch::Watch;
 
 /// Entries of neighbour lists that stand in memory at a time.
 const ENTRIES: usize = 1 << 21;
@@ -24,6 +25,7 @@ pub(super) struct Proof<'a> {
     /// The box of all points, and that of ground points, that are loaded.
     pub(super) near: XyBox,
     pub(super) ground: XyBox,
+    pub(super) watch: &'a Watch,
 }
 
 impl Proof<'_> {
@@ -53,7 +55,7 @@ impl Proof<'_> {
             let open = |room: u64| room != u64::MAX && need.within.is_none_or(|within| within > room);
             let places = (0..).zip(&*rows).map(|(at, row)| Place { at, point: row.point, room: room(row) });
             let places = places.filter(|place| open(place.room)).collect();
-            for found in distances(&lattice, places, need, 3)? {
+            for found in distances(&lattice, places, need, 3, self.watch)? {
                 let row = &mut rows[found.at as usize];
                 // Without k members in the box, the radius alone bounds them.
                 let needed = found.needed.map(|n| need.within.map_or(n, |w| n.min(w))).or(need.within);
@@ -74,7 +76,7 @@ impl Proof<'_> {
         let points: Vec<[i32; 3]> = loaded.ground.iter().map(|p| flat(*p)).collect();
         let lattice = Lattice::new(points.into(), self.frame)?;
         let need = Near { k: below.k(), order: 1, within: None };
-        for found in distances(&lattice, places, &need, 2)? {
+        for found in distances(&lattice, places, &need, 2, self.watch)? {
             let row = &mut rows[found.at as usize];
             let heights = match below.heights {
                 None => Some(0),
@@ -133,6 +135,7 @@ fn distances(
     mut places: Vec<Place>,
     need: &Near,
     dimensions: u64,
+    watch: &Watch,
 ) -> Result<Vec<Found>> {
     if lattice.len() == 0 {
         return Ok(places.iter().map(|place| Found { at: place.at, nearest: None, needed: None }).collect());
@@ -148,9 +151,9 @@ fn distances(
     if places.is_empty() {
         return Ok(Vec::new());
     }
-    let index = CpuIndex::new(lattice)?;
-    let search =
-        Search { lattice, index, need, rule: Neighborhood::knn(need.k)?.rule(lattice.len(), &lattice.frame) };
+    let index = CpuIndex::new(lattice, watch)?;
+    let rule = Neighborhood::knn(need.k)?.rule(lattice.len(), &lattice.frame);
+    let search = Search { lattice, index, need, rule, watch };
     let mut out = Vec::with_capacity(places.len());
     let mut deep = Vec::new();
     for batch in places.chunks(search.batch(1)) {
@@ -164,7 +167,8 @@ fn distances(
         }
     }
     search.deepen(deep, &mut out);
-    Ok(out)
+    // Lists of a cancelled call are empty.
+    watch.check().map(|()| out)
 }
 
 /// Looks for neighbours in what is loaded.
@@ -173,6 +177,7 @@ struct Search<'a> {
     index: CpuIndex<'a>,
     need: &'a Near,
     rule: Rule,
+    watch: &'a Watch,
 }
 
 impl Search<'_> {
@@ -182,7 +187,7 @@ impl Search<'_> {
     }
 
     fn lists(&self, places: impl Iterator<Item = [i32; 3]>) -> Vec<Vec<(u64, u32)>> {
-        self.index.lists_of(&places.map(Center::Foreign).collect::<Vec<_>>(), self.rule)
+        self.index.lists_of(&places.map(Center::Foreign).collect::<Vec<_>>(), self.rule, self.watch)
     }
 
     fn lists_of(&self, points: &[u32]) -> Vec<Vec<(u64, u32)>> {
@@ -288,16 +293,17 @@ mod tests {
             .map(|(at, p)| Place { at, point: *p, room: (p[0].min(p[1]) as u64).min(200) })
             .collect();
         let need = Near { k: 4, order: 1, within: None };
-        let found = distances(&lattice, places.clone(), &need, 3).unwrap();
+        let watch = &Watch::default();
+        let found = distances(&lattice, places.clone(), &need, 3, watch).unwrap();
         assert!(found.len() < places.len() / 2, "{} were searched", found.len());
-        let all = distances(&lattice, places[..FEW].to_vec(), &need, 3).unwrap();
+        let all = distances(&lattice, places[..FEW].to_vec(), &need, 3, watch).unwrap();
         assert_eq!(all.len(), FEW);
         // Whoever was not searched has its fourth neighbour within its room.
-        let index = CpuIndex::new(&lattice).unwrap();
+        let index = CpuIndex::new(&lattice, watch).unwrap();
         let rule = Neighborhood::knn(4).unwrap().rule(lattice.len(), &frame);
         let searched: std::collections::HashMap<u32, Found> = found.into_iter().map(|f| (f.at, f)).collect();
         for place in &places {
-            let last = index.lists_of(&[Center::Foreign(place.point)], rule)[0].last().unwrap().0;
+            let last = index.lists_of(&[Center::Foreign(place.point)], rule, watch)[0].last().unwrap().0;
             match searched.get(&place.at) {
                 Some(found) => assert_eq!((found.nearest, found.needed), (Some(0), Some(last.isqrt()))),
                 None => assert!(last.isqrt() <= place.room, "{place:?}"),
@@ -315,7 +321,7 @@ mod tests {
         let needed = |order, room| {
             let places = vec![Place { at: 7, point: [100, 100, 9000], room }];
             let need = Near { k: 5, order, within: None };
-            distances(&lattice, places, &need, 3).unwrap()[0].needed.unwrap()
+            distances(&lattice, places, &need, 3, &Watch::default()).unwrap()[0].needed.unwrap()
         };
         // Itself, and the four points below; those reach ten quanta, and their members ten more.
         assert_eq!([needed(1, 0), needed(2, 1 << 20), needed(3, 1 << 20)], [9000, 27_000, 63_000]);

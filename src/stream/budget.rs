@@ -1,5 +1,6 @@
 //! How many points may be in memory at a time.
 
+use crate::backend::gpu::HostMemory;
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::extras;
@@ -14,8 +15,8 @@ const UNKNOWN: u64 = 2 << 30;
 /// A budget of host memory, spent.
 ///
 /// A stream is in one of four phases, and each has the whole budget: the first pass (a batch and the histogram), the
-/// second pass (a batch and the open piece of every leaf), computing (a part: its records, the backend's arrays and the columns),
-/// and the output (a segment's columns and one of its pieces).
+/// second pass (a batch and the open piece of every leaf), computing (a part: its records, the backend's arrays, what
+/// a GPU is sent from and sends to, and the columns), and the output (a segment's columns and one of its pieces).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Budget {
     /// Points of a batch.
@@ -83,9 +84,13 @@ const CELL: u64 = 96;
 const SEARCH: u64 = 160;
 
 impl Budget {
-    pub(super) fn new(bytes: u64, row: Row) -> Result<Self> {
-        let point = row.bytes();
-        let most = Most { points: bytes / point, bytes_per_point: point, budget: bytes };
+    /// Of which a GPU takes its part while a part is computed.
+    pub(super) fn new(bytes: u64, row: Row, gpu: HostMemory) -> Result<Self> {
+        let (own, both) = (row.bytes(), row.bytes() + gpu.point);
+        // It takes so much for each point, until it takes no more.
+        let points = (bytes / both).max(bytes.saturating_sub(gpu.most) / own);
+        let bytes_per_point = bytes.checked_div(points).map_or(both, |each| each.min(both));
+        let most = Most { points, bytes_per_point, budget: bytes };
         let part = most.points / 3;
         let budget = Self {
             batch: (bytes / 4 / BATCH_POINT).clamp(1, 1 << 18) as usize,
@@ -145,13 +150,41 @@ mod tests {
     #[test]
     fn budgets_are_spent_and_small_ones_refused() {
         let row = Row { record: 31, computed: 20, columns: 12, ground: 0 };
-        let budget = Budget::new(1 << 30, row).unwrap();
+        let none = HostMemory::default();
+        let budget = Budget::new(1 << 30, row, none).unwrap();
         assert!(budget.most.points * budget.most.bytes_per_point <= 1 << 30);
         assert!(budget.part < budget.most.points && budget.leaf * 16 <= budget.part);
         assert!(budget.segment * (8 * 12 + 8) <= 1 << 29);
         assert!(budget.piece(1000, 31) * 2 * 1000 <= 1 << 29);
-        assert!(matches!(Budget::new(20_000, row), Err(Error::BudgetTooSmall { .. })));
+        assert!(matches!(Budget::new(20_000, row, none), Err(Error::BudgetTooSmall { .. })));
         assert!(check(1 << 19).is_err() && check(1 << 20).is_ok());
         assert!(usual() > 0);
+    }
+
+    #[test]
+    fn a_gpu_leaves_less_room_for_points() {
+        let row = Row { record: 31, computed: 20, columns: 12, ground: 0 };
+        let own = row.bytes();
+        let points = |bytes, gpu| {
+            let most = Budget::new(bytes, row, gpu).unwrap().most;
+            let taken = most.points * own + (most.points * gpu.point).min(gpu.most);
+            assert!(taken <= bytes && taken + 2 * (own + gpu.point) > bytes, "{taken} of {bytes}");
+            assert!(most.points * most.bytes_per_point <= bytes && most.bytes_per_point >= own);
+            // One point too many is said to take more than there is, rounding apart.
+            match most.exceeded_by(most.points + most.points / 100) {
+                Error::BudgetTooSmall { bytes: needed, budget, .. } => assert!(needed > budget),
+                other => panic!("{other}"),
+            }
+            most.points
+        };
+        let none = HostMemory::default();
+        let gpu = HostMemory { point: own, most: 256 << 20 };
+        // Half of the points while what the GPU takes grows with them; then its limit is all that it takes.
+        assert_eq!(points(64 << 20, gpu), points(32 << 20, none));
+        assert_eq!(points(1 << 30, gpu), points((1 << 30) - (256 << 20), none));
+        assert!(matches!(
+            Budget::new(1 << 20, row, HostMemory { point: 1 << 20, most: 1 << 30 }),
+            Err(Error::BudgetTooSmall { .. })
+        ));
     }
 }

@@ -9,7 +9,7 @@
 //! cloud (with one neighbourhood those of [`Engine::features_with`]). Each part is computed with a halo that grows until every row is proved.
 //!
 //! **Memory.** Arrays of the stream stay below [`StreamOptions::memory_budget`]: a part's records, the backend's and the proof's search
-//! structures and all columns, or a batch and the open piece of each leaf, or a segment of the output. How many points that is follows from
+//! structures, what a GPU is sent from and sends to, and all columns, or a batch and the open piece of each leaf, or a segment of the output. How many points that is follows from
 //! the number of columns. What does not depend on the cloud comes on top: the process itself, decoders and encoders of a few threads, a
 //! device's driver; on the CPU count 100 MB. Rows whose neighbours are so far that the points between do not fit end in [`Error::BudgetTooSmall`].
 //!
@@ -35,6 +35,7 @@ use self::spill::Spill;
 use self::store::Store;
 use self::temp::TempFile;
 use self::tree::{Histogram, Kind, Node, Tree};
+use crate::backend::gpu::HostMemory;
 use crate::batch::{CloudInfo, PointBatch, check_columns};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -43,8 +44,9 @@ use crate::neighborhood::Neighborhood;
 use crate::options::Options;
 use crate::part::{Loader, Needs, Part, PartJob, PartOf, Whole, XyBox};
 use crate::report::Report;
+use crate::watch::Watch;
 
-/// Bytes of host memory that computing this for so many points in memory would take, about: by which to choose between
+/// Bytes of host memory that computing this for so many points in memory would take on the CPU, about: by which to choose between
 /// [`Engine::features_with`] and [`Engine::stream`].
 pub fn in_memory_bytes(
     points: u64,
@@ -158,7 +160,7 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`features_at_scales`](Self::features_at_scales); [`Error::BudgetTooSmall`]; [`Error::Io`] of temporary files, a full disk's
-    /// among them; [`Error::BatchesDiffer`], [`Error::SourceChanged`]; [`Error::Cancelled`] if the watch breaks; and those of the source and the sink.
+    /// among them; [`Error::BatchesDiffer`], [`Error::SourceChanged`]; [`Error::Cancelled`] if the watch breaks or the engine's token is cancelled; and those of the source and the sink.
     pub fn stream(
         &self,
         source: &mut dyn PointSource,
@@ -173,7 +175,7 @@ impl Engine {
         let bytes = how.memory_budget.unwrap_or_else(budget::usual);
         budget::check(bytes)?;
         let folder = how.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
-        let request = Request { set, neighborhoods, options, how, folder };
+        let request = Request { set, neighborhoods, options, how, watch: self.watch(), folder };
         let First { info, whole, histogram, mut points, layout, ignored, empty } =
             request.first_pass(source, bytes)?;
         let mut out = StreamReport::default();
@@ -192,7 +194,8 @@ impl Engine {
         }
         let request = Request { set: &wanted, ..request };
         let record = Store::record_bytes(&layout) as u64;
-        let budget = Budget::new(bytes, Row::new(record, &wanted, neighborhoods, options))?;
+        let gpu = self.host_memory_of_gpu(&wanted, neighborhoods, options, &info.frame());
+        let budget = Budget::new(bytes, Row::new(record, &wanted, neighborhoods, options), gpu)?;
         let tree = Tree::new(histogram, budget.leaf);
         let piece = budget.piece(tree.leaves.len(), Store::record_bytes(&layout));
         let mut store = Store::new(tree, layout, &request.folder, piece)?;
@@ -218,11 +221,11 @@ impl Engine {
         out.parts = parts;
         out.temp_bytes += whole.points * record + spill.len();
         drop(store);
-        how.report("writing", 0, whole.points)?;
+        request.report("writing", 0, whole.points)?;
         sink.begin(spill.shapes(), whole.points)?;
         spill.drain(|columns, done| {
             sink.batch(columns)?;
-            how.report("writing", done, whole.points)
+            request.report("writing", done, whole.points)
         })?;
         (report.points, report.left_out) = (whole.points as usize, ignored as usize);
         report.seconds = start.elapsed().as_secs_f64();
@@ -238,6 +241,7 @@ struct Request<'a> {
     neighborhoods: &'a [Neighborhood],
     options: &'a Options,
     how: &'a StreamOptions<'a>,
+    watch: &'a Watch,
     folder: PathBuf,
 }
 
@@ -255,9 +259,16 @@ struct First {
 }
 
 impl Request<'_> {
+    /// Tells whoever listens, and ends the stream if one of them wants that.
+    fn report(&self, stage: &'static str, done: u64, all: u64) -> Result<()> {
+        self.watch.check()?;
+        self.how.report(stage, done, all)
+    }
+
     fn first_pass(&self, source: &mut dyn PointSource, bytes: u64) -> Result<First> {
         // Before the columns are known, points of the widest kind are counted with.
-        let budget = Budget::new(bytes, Row { record: 31, computed: 1, columns: 1, ground: 0 })?;
+        let row = Row { record: 31, computed: 1, columns: 1, ground: 0 };
+        let budget = Budget::new(bytes, row, HostMemory::default())?;
         let info = source.info();
         let spool = !source.can_rewind();
         let mut points = spool.then(|| TempFile::create(&self.folder)).transpose()?;
@@ -265,7 +276,7 @@ impl Request<'_> {
         let mut histogram = Histogram::new(budget.cells);
         let (mut whole, mut ignored) = (Whole::default(), 0);
         let all = source.points().unwrap_or(0);
-        self.how.report("reading", 0, all)?;
+        self.report("reading", 0, all)?;
         let mut bytes = Vec::new();
         while let Some(batch) = source.next_batch(budget.batch)? {
             batch.validate(&info)?;
@@ -285,7 +296,7 @@ impl Request<'_> {
                 }
                 file.append(&bytes)?;
             }
-            self.how.report("reading", whole.points, all)?;
+            self.report("reading", whole.points, all)?;
         }
         let layout = layout.unwrap_or_else(|| Layout::new(self.set, &empty));
         Ok(First { info, whole, histogram, points, layout, ignored, empty })
@@ -313,13 +324,13 @@ impl Request<'_> {
         budget: &Budget,
         all: u64,
     ) -> Result<()> {
-        self.how.report("sorting", 0, all)?;
+        self.report("sorting", 0, all)?;
         let Some(file) = points else {
             source.rewind()?;
             while let Some(batch) = source.next_batch(budget.batch)? {
                 let ground = self.ground(layout, &batch);
                 store.add(&batch, ground.as_deref())?;
-                self.how.report("sorting", store.points(), all)?;
+                self.report("sorting", store.points(), all)?;
             }
             return store.finish();
         };
@@ -332,7 +343,7 @@ impl Request<'_> {
             bytes.chunks_exact(layout.len()).for_each(|record| layout.push(record, &mut batch));
             store.add(&batch, batch.ground.as_deref())?;
             at += size;
-            self.how.report("sorting", store.points(), all)?;
+            self.report("sorting", store.points(), all)?;
         }
         store.finish()
     }
@@ -370,7 +381,7 @@ impl Area {
 
 impl Parts<'_> {
     fn all(&mut self, store: &mut Store, spill: &mut Spill) -> Result<()> {
-        self.request.how.report("computing", 0, self.whole.points)?;
+        self.request.report("computing", 0, self.whole.points)?;
         let root = Area::of(&store.tree().root);
         let bounds = root.bounds;
         // Halves of halves, the first of them next.
@@ -433,6 +444,6 @@ impl Parts<'_> {
         self.done += ids.len() as u64;
         self.parts += 1;
         self.report.absorb(report);
-        self.request.how.report("computing", self.done, self.whole.points)
+        self.request.report("computing", self.done, self.whole.points)
     }
 }

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::moments::Moments;
 use crate::neighborhood::Rule;
 use crate::scales::Scales;
+use crate::watch::Watch;
 
 /// Places searched by one task at a time: enough to hide its start, few enough to balance.
 const CENTERS_PER_TASK: usize = 256;
@@ -44,13 +45,13 @@ pub(super) enum Finder {
 
 impl<'a> CpuIndex<'a> {
     /// Indexes a cloud of at least one point.
-    pub(crate) fn new(lattice: &'a Lattice<'a>) -> Result<Self> {
-        Self::with(lattice, CpuSearch::default())
+    pub(crate) fn new(lattice: &'a Lattice<'a>, watch: &Watch) -> Result<Self> {
+        Self::with(lattice, CpuSearch::default(), watch)
     }
 
     /// The same for a way to search.
-    pub(crate) fn with(lattice: &'a Lattice<'a>, search: CpuSearch) -> Result<Self> {
-        let order = Order::new(lattice);
+    pub(crate) fn with(lattice: &'a Lattice<'a>, search: CpuSearch, watch: &Watch) -> Result<Self> {
+        let order = Order::new(lattice, watch)?;
         let finder = match search {
             CpuSearch::Blocks => Finder::Blocks(Boxes::new(&order)),
             CpuSearch::Reference => Finder::Reference(Reference::new(&order)?),
@@ -58,17 +59,23 @@ impl<'a> CpuIndex<'a> {
         Ok(Self { lattice, order, finder })
     }
 
-    /// Members of the neighbourhood of each given centre as (squared distance, index) in that order, in parallel.
-    pub(crate) fn lists_of(&self, centers: &[Center], rule: Rule) -> Vec<Vec<(u64, u32)>> {
-        let list =
-            |search: &mut Search<'_>, &center: &Center| search.alone(center).neighbors(center, rule).to_vec();
+    /// Members of the neighbourhood of each given centre as (squared distance, index) in that order, in parallel. Once the
+    /// call is cancelled they are empty.
+    pub(crate) fn lists_of(&self, centers: &[Center], rule: Rule, watch: &Watch) -> Vec<Vec<(u64, u32)>> {
+        let list = |search: &mut Search<'_>, &center: &Center| match watch.is_cancelled() {
+            true => Vec::new(),
+            false => search.alone(center).neighbors(center, rule).to_vec(),
+        };
         centers.par_iter().map_init(|| Search::new(self), list).collect()
     }
 
-    /// Moments of the given centres' neighbourhoods, each searched once, in parallel; one for each scale in a row.
-    pub(crate) fn moments_of(&self, centers: &[Center], scales: &Scales) -> Batch<Moments> {
+    /// Moments of the given centres' neighbourhoods, each searched once, in parallel; one for each scale in a row. Once the
+    /// call is cancelled they are those of nothing.
+    pub(crate) fn moments_of(&self, centers: &[Center], scales: &Scales, watch: &Watch) -> Batch<Moments> {
         self.batch(centers, scales.len(), |search, center, row| {
-            search.alone(center).moments(center, scales, row)
+            if !watch.is_cancelled() {
+                search.alone(center).moments(center, scales, row);
+            }
         })
     }
 
@@ -154,14 +161,14 @@ mod tests {
     fn check(points: &[[i32; 3]], k: usize) {
         let frame = Frame::new([0.0; 3], 1.0).unwrap();
         let lattice = Lattice::new(points.into(), frame).unwrap();
-        let index = CpuIndex::new(&lattice).unwrap();
+        let index = CpuIndex::new(&lattice, &Watch::default()).unwrap();
         // Each point twice: repeats must not disturb the rows.
         let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
         let centers: Vec<_> = asked.iter().map(|&i| index.center(points[i as usize], false)).collect();
         let rule = Rule { k: k.min(points.len()), cuts: true, limit: None, radius: None };
-        let lists = index.lists_of(&centers, rule);
+        let lists = index.lists_of(&centers, rule, &Watch::default());
         let scales = Scales { rule, ends: Ends::Counts(vec![rule.k as u32], None) };
-        let moments = index.moments_of(&centers, &scales);
+        let moments = index.moments_of(&centers, &scales, &Watch::default());
         let distinct: std::collections::HashSet<_> = points.iter().collect();
         assert_eq!(moments.rows.len(), distinct.len());
         for (at, &i) in asked.iter().enumerate() {

@@ -56,17 +56,17 @@ impl Strategy for CpuSearch {
         report: &mut Report,
     ) -> Result<Vec<RawColumns>> {
         report.chunks = 1;
-        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self, job.watch))?;
         report.time("query", || of_neighborhoods(job, set, scales, known, &index))
     }
 
     fn last_members(&self, job: &Job<'_>, scales: &Scales, report: &mut Report) -> Result<Vec<(u64, u32)>> {
-        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self, job.watch))?;
         report.time("query", || last_members(job, scales, &index))
     }
 
     fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
-        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self, job.watch))?;
         let rule = job.neighborhood.rule(job.lattice.len(), &job.lattice.frame);
         let out = zeros(job.lattice.len());
         report.time("query", || {
@@ -83,7 +83,7 @@ impl Strategy for CpuSearch {
 
     fn neighbors(&self, job: &Job<'_>, report: &mut Report) -> Result<Neighbors> {
         report.chunks = 1;
-        let index = report.time("index", || CpuIndex::with(job.lattice, *self))?;
+        let index = report.time("index", || CpuIndex::with(job.lattice, *self, job.watch))?;
         report.time("query", || neighbor_lists(job, &index))
     }
 }
@@ -156,7 +156,8 @@ fn last_member(search: &mut Search<'_>, center: Center, scales: &Scales) -> Opti
     members.last().copied().filter(|_| cut)
 }
 
-/// Columns of single points, for a strategy that leaves them to the CPU: every value of the given points.
+/// Columns of single points, for a strategy that leaves them to the CPU: every value of the given points, until the call is
+/// cancelled.
 pub(crate) fn columns_of(
     index: &CpuIndex<'_>,
     job: &Job<'_>,
@@ -168,6 +169,9 @@ pub(crate) fn columns_of(
     let evaluator = Evaluator::new(job, set, scales, known);
     let of = |search: &mut Search<'_>, point: &u32| {
         let mut values = Vec::new();
+        if job.watch.is_cancelled() {
+            return values;
+        }
         let center = index.center(job.asked().points[*point as usize], job.is_foreign());
         let site = (center, std::slice::from_ref(point));
         evaluator.compute(search.alone(center), std::iter::once(site), |value| values.push(value));
@@ -176,7 +180,7 @@ pub(crate) fn columns_of(
     points.par_iter().map_init(|| Search::new(index), of).flatten_iter().collect()
 }
 
-/// The last members of single points' neighbourhoods.
+/// The last members of single points' neighbourhoods, until the call is cancelled.
 pub(crate) fn last_members_of(
     index: &CpuIndex<'_>,
     job: &Job<'_>,
@@ -184,6 +188,9 @@ pub(crate) fn last_members_of(
     points: &[u32],
 ) -> Vec<(u64, u32)> {
     let of = |search: &mut Search<'_>, &point: &u32| {
+        if job.watch.is_cancelled() {
+            return (u64::MAX, u32::MAX);
+        }
         let center = index.center(job.asked().points[point as usize], job.is_foreign());
         last_member(search.alone(center), center, scales).unwrap_or((u64::MAX, u32::MAX))
     };
@@ -268,7 +275,7 @@ fn each_block(
     index: &CpuIndex<'_>,
     work: impl Fn(&mut Search<'_>, &mut dyn Iterator<Item = (Center, &[u32])>) + Sync,
 ) -> Result<()> {
-    let foreign = job.queries.map(Order::new);
+    let foreign = job.queries.map(|queries| Order::new(queries, job.watch)).transpose()?;
     let order = foreign.as_ref().unwrap_or(&index.order);
     let pass = &job.watch.pass(order.points().len());
     (0..order.blocks()).into_par_iter().with_min_len(BLOCKS_PER_TASK).try_for_each_init(

@@ -7,6 +7,8 @@ use rayon::prelude::*;
 
 use super::near::LANES;
 use crate::cloud::Lattice;
+use crate::error::Result;
+use crate::watch::Watch;
 
 /// Points of a block at most, unless they share one place. Its queries are searched together: with fewer, less of the
 /// work is shared, with more, each looks at more candidates.
@@ -30,16 +32,19 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) fn new(lattice: &Lattice<'_>) -> Self {
-        let points = sorted(lattice);
+    /// Looks at `watch` between its steps, each of a fraction of the time that the queries take.
+    pub(super) fn new(lattice: &Lattice<'_>, watch: &Watch) -> Result<Self> {
+        let points = sorted(lattice, watch)?;
         let mut axes = [(); 3].map(|()| vec![0; points.len() + LANES]);
         let [x, y, z] = &mut axes;
         let places = x.par_iter_mut().zip(y).zip(z).zip(&points).with_min_len(PARALLEL);
         places.for_each(|(((x, y), z), &i)| [*x, *y, *z] = lattice.points[i as usize]);
+        watch.check()?;
         let mut order = Self { min: lattice.min, axes, points, blocks: Vec::new() };
         order.blocks = order.cut(0..order.points.len());
         order.blocks.push(order.points.len() as u32);
-        order
+        watch.check()?;
+        Ok(order)
     }
 
     /// Number of blocks.
@@ -160,15 +165,63 @@ fn offset(place: [i32; 3], min: [i32; 3]) -> [u32; 3] {
 }
 
 /// Indices of the points along the curve, ascending where places are equal.
-fn sorted(lattice: &Lattice<'_>) -> Vec<u32> {
+fn sorted(lattice: &Lattice<'_>, watch: &Watch) -> Result<Vec<u32>> {
     let n = lattice.points.len();
     let index_bits = usize::BITS - n.leading_zeros();
-    let curve = Curve { points: &lattice.points, min: lattice.min, index_bits };
+    let curve = Curve { points: &lattice.points, min: lattice.min, index_bits, watch };
     let widest = (0..3).map(|a| lattice.max[a].abs_diff(lattice.min[a])).max().unwrap_or(0);
     let mut keys: Vec<u64> = vec![0; n];
     keys.par_iter_mut().with_min_len(PARALLEL).enumerate().for_each(|(i, key)| *key = i as u64);
     curve.sort(&mut keys, u32::BITS - widest.leading_zeros());
-    keys.into_par_iter().with_min_len(PARALLEL).map(|key| curve.index(key) as u32).collect()
+    watch.check()?;
+    Ok(keys.into_par_iter().with_min_len(PARALLEL).map(|key| curve.index(key) as u32).collect())
+}
+
+/// Keys that are sorted in one go: some 100 ms on two cores.
+const AT_ONCE: usize = 1 << 21;
+/// Parts that more keys are sorted in, and keys for each that say where parts begin.
+const PARTS: usize = 64;
+const SAMPLES: usize = 64;
+
+/// Sorts distinct keys in parallel, many of them part by part: a sort cannot be stopped. When the call is cancelled meanwhile
+/// they are left in any order.
+fn sort_unless_cancelled(keys: &mut [u64], watch: &Watch) {
+    if keys.len() <= AT_ONCE {
+        return keys.par_sort_unstable();
+    }
+    let mut sample: Vec<u64> = keys.iter().step_by(keys.len() / (PARTS * SAMPLES)).copied().collect();
+    sample.sort_unstable();
+    let begins: Vec<u64> = sample.iter().skip(SAMPLES).step_by(SAMPLES).copied().collect();
+    let part_of = |key: &u64| begins.partition_point(|begin| begin <= key);
+    // What each block has of each part.
+    let block = keys.len().div_ceil(8 * PARTS);
+    let parted = keys.par_chunks(block).map(|block| {
+        let mut parts = vec![Vec::new(); begins.len() + 1];
+        if !watch.is_cancelled() {
+            block.iter().for_each(|key| parts[part_of(key)].push(*key));
+        }
+        parts
+    });
+    let parted: Vec<Vec<Vec<u64>>> = parted.collect();
+    if watch.is_cancelled() {
+        return;
+    }
+    let mut rest = keys;
+    for part in 0..=begins.len() {
+        let len = parted.iter().map(|block| block[part].len()).sum();
+        let (own, more) = rest.split_at_mut(len);
+        let mut to = &mut *own;
+        for block in &parted {
+            let (here, after) = to.split_at_mut(block[part].len());
+            here.copy_from_slice(&block[part]);
+            to = after;
+        }
+        if watch.is_cancelled() {
+            return;
+        }
+        own.par_sort_unstable();
+        rest = more;
+    }
 }
 
 /// Sorts keys that hold a part of the Morton code above the index.
@@ -176,6 +229,7 @@ struct Curve<'a> {
     points: &'a [[i32; 3]],
     min: [i32; 3],
     index_bits: u32,
+    watch: &'a Watch,
 }
 
 impl Curve<'_> {
@@ -184,7 +238,8 @@ impl Curve<'_> {
     }
 
     /// Sorts keys whose places differ in the lowest `bits` of their offsets alone: by as many as a key holds, then the runs
-    /// that these do not tell apart. A single point far away may leave most of a cloud in one run, but not twice.
+    /// that these do not tell apart. A single point far away may leave most of a cloud in one run, but not twice. Keys of a
+    /// call that is cancelled are left as they are.
     fn sort(&self, keys: &mut [u64], bits: u32) {
         let held = ((u64::BITS - self.index_bits) / 3).min(21);
         let shift = bits.saturating_sub(held);
@@ -199,9 +254,9 @@ impl Curve<'_> {
             keys.sort_unstable();
         } else {
             keys.par_iter_mut().with_min_len(PARALLEL).for_each(code);
-            keys.par_sort_unstable();
+            sort_unless_cancelled(keys, self.watch);
         }
-        if shift == 0 {
+        if shift == 0 || self.watch.is_cancelled() {
             return;
         }
         let together = |a: &u64, b: &u64| a >> self.index_bits == b >> self.index_bits;
@@ -257,7 +312,7 @@ mod tests {
     fn check(points: &[[i32; 3]]) {
         let frame = Frame::new([0.0; 3], 1.0).unwrap();
         let lattice = Lattice::new(points.into(), frame).unwrap();
-        let order = Order::new(&lattice);
+        let order = Order::new(&lattice, &Watch::default()).unwrap();
         let key = |at: usize| (code(order.place(at), lattice.min), order.points()[at]);
         assert!((1..points.len()).all(|at| key(at - 1) < key(at)));
         assert!((0..points.len()).all(|at| order.place(at) == points[order.points()[at] as usize]));
@@ -277,6 +332,30 @@ mod tests {
             order.site_at(beside).is_empty()
                 && order.site_at(lattice.min.map(|v| v.wrapping_sub(1))).is_empty()
         );
+    }
+
+    #[test]
+    fn many_keys_are_sorted_in_parts_and_none_is_lost() {
+        let mut state = 5u64;
+        let mut keys: Vec<u64> = (0..AT_ONCE as u64 + 1000)
+            .map(|i| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Most of them close together.
+                (if i % 4 == 0 { state >> 8 } else { state >> 40 }) << 22 | i
+            })
+            .collect();
+        let mut expected = keys.clone();
+        expected.sort_unstable();
+        let token = crate::watch::CancelToken::new();
+        let watch = Watch { token: Some(token.clone()), ..Watch::default() };
+        let mut left = keys.clone();
+        sort_unless_cancelled(&mut keys, &watch);
+        assert!(keys == expected);
+        token.cancel();
+        sort_unless_cancelled(&mut left, &watch);
+        assert!(left != expected);
+        left.sort_unstable();
+        assert!(left == expected);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::moments::Moments;
 use crate::neighborhood::Rule;
 use crate::plan::{ByPlace, Nearest};
 use crate::scales::Scales;
+use crate::watch::Watch;
 
 /// Queries up to which looking at every point is faster: an index takes some hundred nanoseconds a point to build, a
 /// distance one or two.
@@ -22,6 +23,8 @@ const TASK: usize = 1 << 16;
 pub(crate) struct Scan<'a> {
     pub(crate) lattice: &'a Lattice<'a>,
     pub(crate) by_place: Option<ByPlace<'a>>,
+    /// Once it says that the call is cancelled, no neighbour is found any more.
+    pub(crate) watch: &'a Watch,
 }
 
 impl Scan<'_> {
@@ -53,6 +56,9 @@ impl Scan<'_> {
     }
 
     fn members(&self, center: [i32; 3], rule: Rule) -> Vec<(u64, u32)> {
+        if self.watch.is_cancelled() {
+            return Vec::new();
+        }
         if let Some(by_place) = self.by_place {
             return by_place.members(self.lattice, center, rule);
         }
@@ -100,17 +106,17 @@ mod tests {
     }
 
     fn check(lattice: &Lattice<'_>, asked: &[[i32; 3]], foreign: bool) {
-        let arranged = arranged_for_tests(lattice, 100);
+        let (arranged, watch) = (arranged_for_tests(lattice, 100), &Watch::default());
         assert!(arranged.by_place().is_some());
-        let scans = [None, arranged.by_place()].map(|by_place| Scan { lattice, by_place });
-        let index = CpuIndex::new(lattice).unwrap();
+        let scans = [None, arranged.by_place()].map(|by_place| Scan { lattice, by_place, watch });
+        let index = CpuIndex::new(lattice, watch).unwrap();
         let centers: Vec<_> = asked.iter().map(|&place| index.center(place, foreign)).collect();
         for (k, cuts, limit) in
             [(9, true, None), (40, true, Some(30)), (700, false, Some(50)), (700, true, None)]
         {
             let rule = Rule { k, cuts, limit, radius: None };
             let scales = Scales { rule, ends: Ends::Counts(vec![4, k as u32], None) };
-            let indexed = index.moments_of(&centers, &scales);
+            let indexed = index.moments_of(&centers, &scales, watch);
             for scan in scans {
                 let scanned = scan.moments(asked, foreign, &scales);
                 assert!(scanned.chunks(2).enumerate().all(|(at, m)| indexed.row(at) == m), "{rule:?}");
@@ -118,7 +124,7 @@ mod tests {
         }
         let rule = Rule { k: 12, cuts: true, limit: None, radius: None };
         for scan in scans {
-            assert_eq!(scan.neighbors(asked, rule), index.lists_of(&centers, rule));
+            assert_eq!(scan.neighbors(asked, rule), index.lists_of(&centers, rule, watch));
         }
     }
 }

@@ -25,15 +25,17 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let output = Output::Beneath([beneath.near, beneath.far]);
         let search = Search::first(self.scales.rule, resident.subject(), output).filter(|_| !chunk.crowd);
         let stragglers = if let Some(search) = search {
-            let heights: Vec<i32> = (0..loaded.members.len())
+            let of_points: Vec<i32> = (0..loaded.members.len())
                 .map(|local| beneath.heights[loaded.members.cloud_index(local)])
                 .collect();
-            let heights = self.words("heights", &heights)?;
+            let of_points: &[u8] = bytemuck::cast_slice(&of_points);
+            let heights = self.storage_for(of_points, "heights")?;
             let bits = self.storage(u64::from(resident.rows) * 4, "bits")?;
             let used = bits.requested() + COUNTERS;
             let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
             let mut recorder = self.recorder(&resident)?;
             self.record_upload(&mut recorder, &resident);
+            let _staging = self.stage(&mut recorder, &[(&heights, of_points)], report)?;
             let index = self.record_index(&mut recorder, &resident)?;
             let buffers = [&bits, &heights];
             let step =

@@ -37,6 +37,10 @@ pub(super) struct Need {
     fixed: u64,
     /// Bytes of the widest buffer, by points or rows.
     widest: u64,
+    /// Bytes of the widest staging buffer: many arrays, but never bound.
+    staged: u64,
+    /// What of all this is memory of the host's that the device sees: staging and readbacks.
+    host: u64,
 }
 
 /// How a request is cut.
@@ -70,18 +74,33 @@ impl Limits {
 impl Need {
     /// A chunk's points, with what rows carry, and its index.
     pub(super) fn of_index(foreign: bool, attribute_words: u32) -> Self {
-        let none = Self { point: 0, row: 0, fixed: SMALL_BUFFERS + STAMP_BYTES, widest: 16 };
+        let fixed = SMALL_BUFFERS + STAMP_BYTES;
+        let none = Self { point: 0, row: 0, fixed, widest: 16, staged: 16, host: 0 };
         // Coordinates and rows, cells with their prefix sums, places, points by cell, the queue.
         let cells = u64::from(CELLS_PER_POINT) * 4;
         let index = none.points(&[12, 4, cells, 1, 8, 16, 8]);
-        // The same once more where it is packed, and cubes of 48 points.
-        let packed = index.points(&[16, 1]);
+        // Cubes of 48 points; what the queue's readback takes.
         let attributes = u64::from(attribute_words) * 4;
-        let of_rows = packed.rows(&[attributes, attributes, 4]);
+        let packed = index.points(&[1]).rows(&[attributes]).read_back(4);
         match foreign {
-            true => of_rows.rows(&[12, 12, 8]),
-            false => of_rows,
+            true => packed.rows(&[12, 8]).staged(16, attributes + 12),
+            false => packed.staged(16, attributes),
         }
+    }
+
+    /// Arrays of so many bytes a point and a row that are packed into one staging buffer.
+    pub(super) fn staged(mut self, point: u64, row: u64) -> Self {
+        self.point += point;
+        self.row += row;
+        self.staged = self.staged.max(point + row);
+        self.host += point + row;
+        self
+    }
+
+    /// Bytes of each row that are read back in one buffer.
+    fn read_back(mut self, bytes: u64) -> Self {
+        self.host += bytes;
+        self.rows(&[bytes])
     }
 
     pub(super) fn points(mut self, buffers: &[u64]) -> Self {
@@ -104,28 +123,34 @@ impl Need {
     pub(super) fn records(self, words: u32, neighborhoods: usize) -> Self {
         let bytes = u64::from(words) * 4 * neighborhoods as u64;
         let stragglers = (bytes + 4 * neighborhoods as u64).div_ceil(STRAGGLER_SHARE as u64);
-        self.rows(&[bytes, stragglers])
+        self.rows(&[bytes, stragglers]).staged(0, stragglers)
     }
 
     /// Results that are read back.
     pub(super) fn results(self, words: usize) -> Self {
         let bytes = words as u64 * 4;
-        self.rows(&[bytes, bytes])
+        self.rows(&[bytes]).read_back(bytes)
     }
 
     /// Sorted lists, what finds them, and what is uploaded of each member.
     pub(super) fn lists(self, scales: &Scales, foreign: bool, payload_words: u32) -> Self {
         let payload = u64::from(payload_words) * 4;
-        // Own positions, starts, rows.
-        let mut need = self.points(&[payload]).rows(&[8, 4]);
-        if foreign {
-            need = need.points(&[12]).rows(&[12]);
-        }
+        // Own positions, starts, rows; all of it comes in one staging buffer.
+        let positions = if foreign { 12 } else { 0 };
+        let need = self
+            .points(&[payload, positions])
+            .rows(&[8, 4, positions])
+            .staged(payload + positions, 12 + positions);
         match scales.ends {
             Ends::Counts(..) => need.rows(&[scales.rule.k as u64 * 8]),
             // Lengths, there and read back; lists and their readback are of the window's size.
-            Ends::Limits(_) => need.rows(&[4, 4]),
+            Ends::Limits(_) => need.rows(&[4]).read_back(4),
         }
+    }
+
+    /// Bytes of the host's memory for each point: those that the device sees, or all where it has none of its own.
+    pub(super) fn host_bytes(self, unified: bool) -> u64 {
+        if unified { self.point + self.row } else { self.host }
     }
 
     /// The largest chunks within what the device and the caller allow, or one for all of `points` and rows if that fits:
@@ -133,13 +158,14 @@ impl Need {
     pub(super) fn cut(self, points: usize, limits: &Limits, device: &wgpu::Limits) -> Result<Cut> {
         // A readback of all columns, with the stamps behind it, is one buffer. Size classes round up by a sixteenth.
         let limit = device.max_storage_buffer_binding_size.min(device.max_buffer_size - STAMP_BYTES);
-        let bindable = limit / 17 * 16 / self.widest;
+        let rounded = |bytes: u64| bytes / 17 * 16;
+        let bindable = (rounded(limit) / self.widest).min(rounded(device.max_buffer_size) / self.staged);
         if bindable < LEAST_POINTS {
             return Err(Error::ChunkTooLarge { bytes: self.widest * LEAST_POINTS, what: "binding", limit });
         }
         let budget = limits.bytes();
-        // A window holds lists, their readback beside them, or stragglers with what goes along.
-        let window = |slots: usize| budget / slots as u64 / 8;
+        // A window holds lists, their readback beside them, or stragglers with what goes along, and where that is staged.
+        let window = |slots: usize| (budget / slots as u64 / 8).min(rounded(limit));
         // Reused buffers may be a quarter too large, and most are not.
         let each = (self.point + self.row) * 6 / 5;
         let fitting =
@@ -196,6 +222,24 @@ mod tests {
         let whole = need().cut(3_000_000, &Limits::default(), &wide).unwrap();
         assert_eq!((whole.capacity, whole.slots), (3_000_000, 1));
         assert_eq!((cut(2 << 30, &wide).slots, cut(32 << 20, &wide).slots), (SLOTS, 1));
+    }
+
+    #[test]
+    fn what_is_staged_and_read_back_is_memory_of_the_host() {
+        // Positions and rows in, flags and twelve columns out, the queue, and an eighth of 16 words for stragglers.
+        let (own, all) = (need().host_bytes(false), need().host_bytes(true));
+        assert_eq!(own, 12 + 4 + 13 * 4 + 4 + (64 + 4) / 8 + 1);
+        assert_eq!(all, need().point + need().row);
+        // Staged arrays are never bound, and may take a whole buffer.
+        let device = wgpu::Limits::default();
+        let Cut { capacity, window, .. } = need()
+            .staged(100, 120)
+            .cut(1 << 30, &Limits { budget: Some(1 << 36), ..Limits::default() }, &device)
+            .unwrap();
+        assert!(
+            capacity as u64 * 220 <= device.max_buffer_size && capacity as u64 * 235 > device.max_buffer_size
+        );
+        assert!(window <= device.max_storage_buffer_binding_size);
     }
 
     #[test]

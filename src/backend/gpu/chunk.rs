@@ -59,7 +59,7 @@ pub(crate) struct Runner<'a, 'j> {
     /// Chunks that are under way at one time.
     slots: usize,
     /// The number of this one.
-    slot: u32,
+    pub(super) slot: u32,
     /// Room in buffers, against what this slot's chunk needs.
     room: AtomicU32,
 }
@@ -331,7 +331,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             if scan.pays(places.len()) {
                 return Ok(scan.neighbors(places, rule));
             }
-            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule))
+            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule, self.job.watch))
         })
     }
 
@@ -358,7 +358,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     pub(super) fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {
-        Recorder::new(self.context, self.slot, &resident.grid, &resident.scale)
+        Recorder::new(self.context, self.slot, self.job.watch, &resident.grid, &resident.scale)
     }
 
     /// The radius of each neighbourhood, 0 where none is given.
@@ -432,8 +432,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 own: u32::from(queries.is_none()),
                 rows: rows as u32,
                 stride: (rows * self.scales.len()) as u32,
-                pad1: 0,
-                pad2: 0,
+                queries: rows as u32,
+                pad: 0,
                 radii: self.radii(),
             },
             points: points as u32,
@@ -445,6 +445,39 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             attributes: (attribute_words > 0).then(|| self.storage(sizes[2], "attributes")).transpose()?,
             staging,
         })
+    }
+
+    /// Puts arrays into their buffers, all of them in one staged copy; the staging memory is to be held until that is done.
+    pub(super) fn stage(
+        &self,
+        recorder: &mut Recorder<'_>,
+        arrays: &[(&Buffer, &[u8])],
+        report: &mut Report,
+    ) -> Result<Buffer> {
+        let bytes = arrays.iter().map(|array| array.1.len() as u64).sum();
+        let staging = self.buffer(bytes, UPLOAD, "staged arrays")?;
+        let start = Instant::now();
+        if bytes > 0 {
+            self.waiting().write(&staging, bytes, "packing", |mut rest| {
+                for (_, array) in arrays {
+                    let (mut own, more) = rest.split_at(array.len());
+                    own.copy_from_slice(array);
+                    rest = more;
+                }
+            })?;
+        }
+        let mut offset = 0;
+        for (buffer, array) in arrays.iter().filter(|array| !array.1.is_empty()) {
+            recorder.copy(&staging, offset, buffer, 0, array.len() as u64);
+            offset += array.len() as u64;
+        }
+        report.add("pack", start.elapsed());
+        Ok(staging)
+    }
+
+    /// Storage for these bytes.
+    pub(super) fn storage_for(&self, bytes: &[u8], what: &'static str) -> Result<Buffer> {
+        self.storage(bytes.len() as u64, what)
     }
 
     pub(super) fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
@@ -598,23 +631,23 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let found = self.on_cpu(report, || Ok(scan.moments(&places, self.job.is_foreign(), scales)))?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
-            let found =
-                self.on_cpu(report, || Ok(self.cpu_index()?.moments_of(&self.centers(&places)?, scales)))?;
+            let found = self.on_cpu(report, || {
+                Ok(self.cpu_index()?.moments_of(&self.centers(&places)?, scales, self.job.watch))
+            })?;
             let rows = (0..points.len()).flat_map(|at| found.row(at));
             rows.for_each(|moments| layout::push_record(moments, needs, &mut made));
         }
         let of_scale = |row: u32| (0..scales.len() as u32).map(move |scale| scale * resident.rows + row);
         let rows: Vec<u32> = rows.iter().copied().flat_map(of_scale).collect();
-        let targets = self.storage(rows.len() as u64 * 4, "straggler rows")?;
-        let made_on_device = self.storage(made.len() as u64 * 4, "straggler records")?;
-        let queue = &self.context.device.queue;
-        queue.write_buffer(&targets, 0, bytemuck::cast_slice(&rows));
-        queue.write_buffer(&made_on_device, 0, bytemuck::cast_slice(&made));
+        let (rows, records_made) = (bytemuck::cast_slice(&rows), bytemuck::cast_slice(&made));
+        let targets = self.storage_for(rows, "straggler rows")?;
+        let made_on_device = self.storage_for(records_made, "straggler records")?;
+        let staging = self.stage(recorder, &[(&targets, rows), (&made_on_device, records_made)], report)?;
         let kernel = Kernel::Place { record_words: words };
         let step =
             recorder.step(&kernel, &[&targets, &made_on_device, records], made.len() as u32, u32::MAX)?;
         recorder.pass("stragglers", &[step]);
-        Ok(vec![targets, made_on_device])
+        Ok(vec![staging, targets, made_on_device])
     }
 
     /// Indices and places of what some rows ask about.
@@ -630,7 +663,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(places.par_iter().with_min_len(1 << 10).map(|&place| index.center(place, foreign)).collect())
     }
 
-    /// Does stragglers' work on the host.
+    /// Does stragglers' work on the host, which leaves answers out once the call is cancelled.
     pub(super) fn on_cpu<T: Send>(
         &self,
         report: &mut Report,
@@ -639,12 +672,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let start = Instant::now();
         let out = self.workers.install(work);
         report.add("stragglers on the cpu", start.elapsed());
-        out
+        self.job.watch.check().and(out)
     }
 
     /// The CPU's index, built when it is first asked for.
     pub(super) fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
-        self.shared.index.get(|| CpuIndex::new(self.job.lattice))
+        self.shared.index.get(|| CpuIndex::new(self.job.lattice, self.job.watch))
     }
 
     pub(super) fn submit(

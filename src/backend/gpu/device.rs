@@ -143,6 +143,8 @@ pub(crate) struct Device {
     pub(crate) queue: wgpu::Queue,
     pub(crate) name: String,
     pub(crate) software: bool,
+    /// Its memory is the host's.
+    pub(crate) unified: bool,
     /// The application has it too: it may poll, submit and destroy it, and it hears of errors and loss.
     pub(crate) shared: bool,
     lost: Arc<AtomicBool>,
@@ -212,6 +214,7 @@ impl Device {
             queue,
             name: info.to_string(),
             software: info.is_software(),
+            unified: info.is_software() || info.kind == "integrated",
             shared,
             lost: Arc::default(),
             reason: Arc::default(),

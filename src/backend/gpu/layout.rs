@@ -45,8 +45,8 @@ pub(crate) struct Scale {
     pub(crate) own: u32,
     pub(crate) rows: u32,
     pub(crate) stride: u32,
-    pub(crate) pad1: u32,
-    pub(crate) pad2: u32,
+    pub(crate) queries: u32,
+    pub(crate) pad: u32,
     pub(crate) radii: [f32; MOST_ENDS],
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::chunk::{COUNTERS, Index, READBACK, Resident, Runner, cloud_index, counters, word};
 use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Walk, WalkEnds};
+use super::layout::Scale;
 use super::payload::Payload;
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES};
@@ -115,26 +116,41 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let resident = self.upload(&loaded, core, attribute_words, report)?;
         let mut found = self.find_lists(chunk, &resident, report)?;
         let results = self.results(&purpose, &resident)?;
-        let queries = self.words("queries", &queries(&loaded, &resident))?;
-        let with_queries = self.positions_with_queries(&loaded, core)?;
+        let of_queries = queries(&loaded, &resident);
+        let of_queries: &[u8] = bytemuck::cast_slice(&of_queries);
+        let queries = self.storage_for(of_queries, "queries")?;
+        let of_positions = self.positions_with_queries(&loaded, core);
+        let of_positions: &[u8] = bytemuck::cast_slice(&of_positions);
+        let with_queries =
+            resident.foreign.then(|| self.storage_for(of_positions, "list positions")).transpose()?;
         let positions = with_queries.as_ref().unwrap_or(&resident.positions);
-        let payload =
-            self.payload(&purpose, loaded.members.len(), |local| loaded.members.cloud_index(local))?;
+        let of_members =
+            self.payload(&purpose, loaded.members.len(), |local| loaded.members.cloud_index(local));
+        let of_members: &[u8] = bytemuck::cast_slice(&of_members);
+        let payload = self.storage_for(of_members, "payload")?;
+        // With the first window's starts goes what all of them need.
+        let mut common = vec![(&queries, of_queries), (positions, of_positions), (&payload, of_members)];
 
         for which in windows(&found, resident.rows, self.cut.window / 4) {
             let starts = starts(&found, self.scales.rule.k as u32, resident.rows, &which);
             let entries = starts.last().copied().unwrap_or(0);
-            let starts_on_device = self.words("list starts", &starts)?;
-            let filled = match (&found.lists, &found.index) {
+            let of_rows: &[u8] = bytemuck::cast_slice(&starts);
+            let starts_on_device = self.storage_for(of_rows, "list starts")?;
+            let arrays: Vec<_> = common.drain(..).chain([(&starts_on_device, of_rows)]).collect();
+            let mut recorder = self.recorder(&resident)?;
+            let _staging = self.stage(&mut recorder, &arrays, report)?;
+            let (filled, recorder) = match (&found.lists, &found.index) {
                 (None, Some(index)) => {
                     let buffers = [positions, &starts_on_device, &queries];
-                    Some(self.fill(index, &resident, buffers, which.clone(), entries, report)?)
+                    let lists =
+                        self.fill(recorder, index, &resident, buffers, which.clone(), entries, report)?;
+                    (Some(lists), self.recorder(&resident)?)
                 }
-                _ => None,
+                _ => (None, recorder),
             };
             let Some(lists) = found.lists.as_ref().or(filled.as_ref()) else { continue };
             if let Use::Lists { out } = purpose {
-                self.take_lists(lists, &starts, which, &resident, &loaded, core, out, report)?;
+                self.take_lists(recorder, lists, &starts, which, &loaded, core, out, report)?;
                 continue;
             }
             let set = ListSet {
@@ -146,13 +162,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 count: resident.rows,
                 which,
             };
-            self.apply(&set, &purpose, &resident, &results, report)?;
+            self.apply(recorder, &set, &purpose, &resident, &results, report)?;
         }
         let mut strangers = Vec::new();
         let stragglers = std::mem::take(&mut found.stragglers);
-        // Each member has a position, a place in the list and what is uploaded of it.
+        // Each member has a position, a place in the list and what is uploaded of it; each row its start, place and number.
         let payload_words = purpose.payload().map_or(0, |(payload, _)| payload.words());
-        let most = (self.cut.window / u64::from(16 + 4 * payload_words)) as usize;
+        let most = (self.cut.window / u64::from(28 + 4 * payload_words)) as usize;
         for rows in stragglers.chunks(STRAGGLERS) {
             if matches!(purpose, Use::Lists { .. }) {
                 found.left.extend(rows);
@@ -268,8 +284,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Local coordinates of the points, then of the queries, if those are no points of the cloud.
-    fn positions_with_queries(&self, loaded: &Loaded, core: Option<&[u32]>) -> Result<Option<Buffer>> {
-        let Some(queries) = self.job.queries else { return Ok(None) };
+    fn positions_with_queries(&self, loaded: &Loaded, core: Option<&[u32]>) -> Vec<[f32; 3]> {
+        let Some(queries) = self.job.queries else { return Vec::new() };
         let points =
             (0..loaded.members.len()).map(|local| self.job.lattice.points[loaded.members.cloud_index(local)]);
         let rows = core.map_or(queries.len(), <[u32]>::len) as u32;
@@ -277,18 +293,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let local = |p: [i32; 3]| -> [f32; 3] {
             std::array::from_fn(|a| (i64::from(p[a]) - i64::from(loaded.min[a])) as f32)
         };
-        let positions: Vec<_> = points.chain(asked).map(local).collect();
-        self.words("list positions", &positions).map(Some)
-    }
-
-    /// A buffer that holds these.
-    pub(super) fn words<T: bytemuck::NoUninit>(&self, what: &'static str, values: &[T]) -> Result<Buffer> {
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        let buffer = self.storage(bytes.len() as u64, what)?;
-        if !bytes.is_empty() {
-            self.context.device.queue.write_buffer(&buffer, 0, bytes);
-        }
-        Ok(buffer)
+        points.chain(asked).map(local).collect()
     }
 
     fn payload(
@@ -296,17 +301,18 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         purpose: &Use<'_>,
         points: usize,
         point: impl Fn(usize) -> usize + Sync + Send,
-    ) -> Result<Buffer> {
-        let words = match purpose.payload() {
+    ) -> Vec<u32> {
+        match purpose.payload() {
             Some((payload, known)) => self.workers.install(|| payload.pack(self.job, known, points, point)),
             None => Vec::new(),
-        };
-        self.words("payload", &words)
+        }
     }
 
     /// Fills and sorts the lists of some rows.
+    #[expect(clippy::too_many_arguments, reason = "one call, all of it state of the chunk")]
     fn fill(
         &self,
+        mut recorder: Recorder<'_>,
         index: &Index,
         resident: &Resident,
         [positions, starts, queries]: [&Buffer; 3],
@@ -315,7 +321,6 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<Buffer> {
         let lists = self.storage(u64::from(entries) * 4, "neighbour lists")?;
-        let mut recorder = self.recorder(resident)?;
         if let Some(search) = Search::first(self.scales.rule, resident.subject(), Output::Fill) {
             let output = [&lists, starts];
             let fill =
@@ -337,6 +342,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     /// Makes records of lists, and what is wanted of those.
     fn apply(
         &self,
+        mut recorder: Recorder<'_>,
         set: &ListSet<'_>,
         purpose: &Use<'_>,
         resident: &Resident,
@@ -347,7 +353,6 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let Results { records, output } = results;
         let needs = purpose.needs();
         let most = self.most_queries();
-        let mut recorder = self.recorder(resident)?;
         let walk =
             Kernel::Walk(Walk { foreign: resident.foreign, needs, ends: WalkEnds::of(&self.scales.ends) });
         let buffers = [positions, lists, starts, queries, records];
@@ -442,16 +447,37 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
             starts.push(lists.len() as u32);
         }
+        let payload = self.payload(purpose, cloud_of.len(), |i| cloud_of[i] as usize);
+        let cast = |words| -> &[u8] { bytemuck::cast_slice(words) };
+        let of_positions: &[u8] = bytemuck::cast_slice(&positions);
+        let of_queries: &[u8] = bytemuck::cast_slice(&queries);
+        let (of_lists, of_rows, of_members) = (cast(&lists), cast(&starts), cast(&payload));
+        let positions = self.storage_for(of_positions, "straggler positions")?;
+        let lists = self.storage_for(of_lists, "straggler lists")?;
+        let starts = self.storage_for(of_rows, "straggler starts")?;
+        let queries = self.storage_for(of_queries, "straggler queries")?;
+        let payload = self.storage_for(of_members, "payload")?;
+        let count = own.len() as u32;
+        let scale = Scale { queries: count, ..resident.scale };
+        let mut recorder = Recorder::new(self.context, self.slot, self.job.watch, &resident.grid, &scale)?;
+        let arrays = [
+            (&positions, of_positions),
+            (&lists, of_lists),
+            (&starts, of_rows),
+            (&queries, of_queries),
+            (&payload, of_members),
+        ];
+        let _staging = self.stage(&mut recorder, &arrays, report)?;
         let set = ListSet {
-            positions: &self.words("straggler positions", &positions)?,
-            lists: &self.words("straggler lists", &lists)?,
-            starts: &self.words("straggler starts", &starts)?,
-            queries: &self.words("straggler queries", &queries)?,
-            payload: &self.payload(purpose, cloud_of.len(), |i| cloud_of[i] as usize)?,
-            count: own.len() as u32,
-            which: 0..own.len() as u32,
+            positions: &positions,
+            lists: &lists,
+            starts: &starts,
+            queries: &queries,
+            payload: &payload,
+            count,
+            which: 0..count,
         };
-        self.apply(&set, purpose, resident, results, report)?;
+        self.apply(recorder, &set, purpose, resident, results, report)?;
         Ok((own.iter().map(|one| one.0).collect(), cloud_of))
     }
 
@@ -475,10 +501,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     #[expect(clippy::too_many_arguments, reason = "one call, all of it state of the chunk")]
     fn take_lists(
         &self,
+        mut recorder: Recorder<'_>,
         lists: &Buffer,
         starts: &[u32],
         which: Range<u32>,
-        resident: &Resident,
         loaded: &Loaded,
         core: Option<&[u32]>,
         out: &Mutex<Vec<Vec<u32>>>,
@@ -486,7 +512,6 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     ) -> Result<()> {
         let used = lists.requested();
         let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
-        let mut recorder = self.recorder(resident)?;
         recorder.copy(lists, 0, &back, 0, used);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         self.read(&back, used, &submitted, report, |bytes| {

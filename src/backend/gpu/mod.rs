@@ -1,6 +1,7 @@
 //! The GPU strategy: plan, then for each chunk upload, index, search, features, readback.
 
 mod beneath;
+mod bindings;
 mod budget;
 mod chunk;
 mod device;
@@ -14,6 +15,7 @@ mod on_device;
 mod payload;
 mod pipeline;
 mod pool;
+mod query_sets;
 mod readback;
 mod record;
 mod shader;
@@ -27,6 +29,7 @@ use rayon::prelude::*;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use self::bindings::BindGroups;
 pub(crate) use self::budget::Limits;
 use self::budget::Need;
 use self::chunk::Runner;
@@ -37,19 +40,22 @@ pub(crate) use self::on_device::Marks;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
+use self::query_sets::QuerySets;
 use self::turns::Turns;
 use super::cells::Cells;
 use super::cpu::scan::Scan;
 use super::cpu::{CpuIndex, CpuSearch};
 use super::{Beneath, Job, Known, Strategy};
-use crate::cloud::dist_sq;
+use crate::cloud::{MAX_POINTS, dist_sq};
 use crate::columns::RawColumns;
 use crate::error::{Error, Result};
-use crate::features::FeatureSet;
-use crate::neighborhood::{Neighbors, Rule};
+use crate::features::{Feature, FeatureSet};
+use crate::frame::Frame;
+use crate::neighborhood::{Neighborhood, Neighbors, Rule};
+use crate::passes::USUAL_RANGE;
 use crate::plan::{ByPlace, Plan};
 use crate::report::{PoolStats, Report};
-use crate::scales::{Ends, Scales};
+use crate::scales::{self, Ends, Scales};
 use crate::watch::Watch;
 
 /// Longest list of nearest distances that the search kernel keeps; for longer ones the CPU finds the neighbours.
@@ -58,12 +64,43 @@ pub(crate) const MAX_KERNEL_K: usize = 128;
 /// Chunks are halved this often after the device was out of memory.
 const MEMORY_RETRIES: u32 = 4;
 
+/// Memory of the host's that a device takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct HostMemory {
+    /// Bytes for each point of a cloud, until they are `most`.
+    pub(crate) point: u64,
+    pub(crate) most: u64,
+}
+
 /// A device and what was made on it.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) device: Arc<Device>,
     pub(crate) pool: Buffers,
     pub(crate) pipelines: Pipelines,
+    pub(crate) bind_groups: Arc<BindGroups>,
+    pub(crate) query_sets: QuerySets,
+    /// Held by who sends work to a device that computes while it takes it.
+    pub(crate) sending: Mutex<()>,
+}
+
+impl Context {
+    fn new(device: Arc<Device>, limits: &Limits) -> Self {
+        let reuse = !limits.no_reuse;
+        let bind_groups = Arc::new(BindGroups::new(reuse));
+        let bound = bind_groups.clone();
+        let pool =
+            pool::on_device(device.clone(), limits.bytes()).telling(move |buffer| bound.forget(buffer));
+        let pool = if reuse { pool } else { pool.without_reuse() };
+        let (pipelines, query_sets) = (Pipelines::default(), QuerySets::new(reuse));
+        Self { device, pool, pipelines, bind_groups, query_sets, sending: Mutex::default() }
+    }
+
+    fn stats(&self) -> PoolStats {
+        let [bind_groups_made, bind_groups_reused] = self.bind_groups.counts();
+        let query_sets_made = self.query_sets.made();
+        PoolStats { bind_groups_made, bind_groups_reused, query_sets_made, ..self.pool.stats() }
+    }
 }
 
 /// Computes on one adapter.
@@ -95,15 +132,7 @@ impl Gpu {
             .thread_name(|i| format!("lidar-features-{i}"))
             .build()
             .map_err(|e| Error::Gpu { stage: "starting threads", message: e.to_string() })?;
-        let context = Context {
-            pool: match limits.no_reuse {
-                true => pool::on_device(device.clone(), limits.bytes()).without_reuse(),
-                false => pool::on_device(device.clone(), limits.bytes()),
-            },
-            pipelines: Pipelines::default(),
-            device,
-        };
-        Ok(Self { context, limits, turns: Turns::default(), workers })
+        Ok(Self { context: Context::new(device, &limits), limits, turns: Turns::default(), workers })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -116,11 +145,36 @@ impl Gpu {
     }
 
     pub(crate) fn pool_stats(&self) -> PoolStats {
-        self.context.pool.stats()
+        self.context.stats()
     }
 
     pub(crate) fn trim(&self) {
         self.context.pool.trim();
+    }
+
+    /// What features take of the host's memory, beside what the host computes with.
+    pub(crate) fn host_memory(
+        &self,
+        set: &FeatureSet,
+        neighborhoods: &[Neighborhood],
+        frame: &Frame,
+    ) -> HostMemory {
+        let kernel = kernel::Evaluate::of(set);
+        let mut searches: Vec<Scales> =
+            scales::grouped(neighborhoods, MAX_POINTS, frame).into_iter().map(|group| group.0).collect();
+        if set.iter().any(Feature::is_of_optimal) {
+            let [least, most, step] = USUAL_RANGE;
+            let optimal = Neighborhood::optimal(least, most, step).ok();
+            searches.extend(optimal.map(|optimal| Scales::one(optimal, MAX_POINTS, frame)));
+        }
+        let point = |scales: &Scales| {
+            let by_radius = matches!(scales.ends, Ends::Limits(_));
+            let listed = set.members().any() || scales.has_optimal() || (scales.len() > 1 && !by_radius);
+            need_of(&kernel, scales, false, listed).host_bytes(self.context.device.unified)
+        };
+        // Chunks under way at one time share points in their halos, and buffers are rounded up and kept from pass to pass.
+        let point = 2 * searches.iter().map(point).max().unwrap_or(0);
+        HostMemory { point, most: self.limits.bytes() }
     }
 
     /// Takes turns, away from the caller's thread pool.
@@ -177,7 +231,7 @@ impl Gpu {
                         core = core.map(|c| (c / 2).max(1));
                     }
                     done => {
-                        attempt.pool = self.context.pool.stats();
+                        attempt.pool = self.context.stats();
                         *report = attempt;
                         return done;
                     }
@@ -216,12 +270,7 @@ impl Strategy for Gpu {
                 .install(|| CpuSearch::default().features_of_members(job, set, scales, known, report));
         }
         let kernel = kernel::Evaluate::of(set);
-        let words = scales.len() * (set.len() + 1);
-        let payload = Payload::of(kernel.members).words();
-        let need = Need::of_index(job.is_foreign(), kernel.attribute_words())
-            .records(kernel.needs.record_words(), scales.len())
-            .results(words)
-            .lists(scales, job.is_foreign(), payload);
+        let need = need_of(&kernel, scales, job.is_foreign(), true);
         self.run(job, scales, need, report, |runner, plan, report| {
             let out = self.workers.install(|| cells(job, set, scales));
             let purpose = Use::Columns { kernel: &kernel, set, known, out: &out };
@@ -255,7 +304,7 @@ impl Strategy for Gpu {
 
     fn beneath(&self, job: &Job<'_>, beneath: &Beneath<'_>, report: &mut Report) -> Result<Vec<u32>> {
         let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
-        let need = Need::of_index(false, 0).points(&[4]).results(1);
+        let need = Need::of_index(false, 0).points(&[4]).staged(4, 0).results(1);
         self.run(job, &scales, need, report, |runner, plan, report| {
             let out = Cells::new(0, job.lattice.len());
             runner.each(plan, report, |runner, chunk, report| {
@@ -290,9 +339,7 @@ impl Gpu {
         let kernel = kernel::Evaluate::of(set);
         let rule = set.needs_neighbors().then_some(scales.rule);
         report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
-        let need = Need::of_index(job.is_foreign(), kernel.attribute_words())
-            .records(kernel.needs.record_words(), scales.len())
-            .results(scales.len() * (set.len() + 1));
+        let need = need_of(&kernel, scales, job.is_foreign(), false);
         self.run(job, scales, need, report, |runner, plan, report| {
             let out = self.workers.install(|| cells(job, set, scales));
             runner.each(plan, report, |runner, chunk, report| {
@@ -349,6 +396,17 @@ impl Gpu {
     }
 }
 
+/// What columns take: from records alone, or from sorted lists.
+fn need_of(kernel: &kernel::Evaluate, scales: &Scales, foreign: bool, listed: bool) -> Need {
+    let need = Need::of_index(foreign, kernel.attribute_words())
+        .records(kernel.needs.record_words(), scales.len())
+        .results(scales.len() * (kernel.features.len() + 1));
+    match listed {
+        true => need.lists(scales, foreign, Payload::of(kernel.members).words()),
+        false => need,
+    }
+}
+
 /// Columns of each neighbourhood, to be filled.
 fn cells(job: &Job<'_>, set: &FeatureSet, scales: &Scales) -> Vec<Cells> {
     (0..scales.len()).map(|_| Cells::new(set.len(), job.asked().len())).collect()
@@ -397,7 +455,7 @@ pub(crate) struct Shared<'a> {
 impl<'a> Shared<'a> {
     /// The cloud as it is searched for a few stragglers.
     fn scan(&self, job: &Job<'a>) -> Scan<'a> {
-        Scan { lattice: job.lattice, by_place: self.by_place }
+        Scan { lattice: job.lattice, by_place: self.by_place, watch: job.watch }
     }
 }
 

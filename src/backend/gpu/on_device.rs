@@ -84,8 +84,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let loaded = self.load(plan, chunk, report);
         let (resident, columns) = self.columns(&loaded, chunk.crowd, kernel, rule, None, report)?;
         let settle = Kernel::Settle(Settle::of(set, marks.kept, !marks.known.is_empty()));
-        let known = self.words("marks", marks.known)?;
+        let of_points = bytemuck::cast_slice(marks.known);
+        let known = self.storage_for(of_points, "marks")?;
         let mut recorder = self.recorder(&resident)?;
+        let _staging = self.stage(&mut recorder, &[(&known, of_points)], report)?;
         let step = recorder.step(&settle, &[&known, &columns], resident.rows, u32::MAX)?;
         recorder.pass("features", &[step]);
         self.finish(recorder, report)?;

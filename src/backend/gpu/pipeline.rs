@@ -12,6 +12,8 @@ use crate::error::Result;
 /// A kernel ready to dispatch.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
+    /// No two pipelines of a device ever have the same.
+    pub(crate) number: u64,
     pub(crate) pipeline: wgpu::ComputePipeline,
     pub(crate) layout: wgpu::BindGroupLayout,
 }
@@ -19,7 +21,13 @@ pub(crate) struct Pipeline {
 /// Pipelines by kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
-    made: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    pipelines: HashMap<Kernel, Arc<Pipeline>>,
+    last: u64,
 }
 
 /// More variants than one application uses; a caller that cycles through all k and feature sets starts over.
@@ -29,24 +37,25 @@ impl Pipelines {
     /// Makes each pipeline anew at its next use.
     #[cfg(test)]
     pub(crate) fn forget(&self) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).pipelines.clear();
     }
 
     pub(crate) fn get(&self, device: &Device, kernel: &Kernel) -> Result<Arc<Pipeline>> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = made.get(kernel) {
+        if let Some(pipeline) = made.pipelines.get(kernel) {
             return Ok(pipeline.clone());
         }
-        let pipeline = Arc::new(create(device, kernel)?);
-        if made.len() >= MOST_KEPT {
-            made.clear();
+        made.last += 1;
+        let pipeline = Arc::new(create(device, kernel, made.last)?);
+        if made.pipelines.len() >= MOST_KEPT {
+            made.pipelines.clear();
         }
-        made.insert(kernel.clone(), pipeline.clone());
+        made.pipelines.insert(kernel.clone(), pipeline.clone());
         Ok(pipeline)
     }
 }
 
-fn create(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
+fn create(device: &Device, kernel: &Kernel, number: u64) -> Result<Pipeline> {
     let label = Some(kernel.name());
     let entries: Vec<_> = (0..).zip(kernel.bindings()).map(|(i, b)| entry(i, *b)).collect();
     let (broken, refused) = (device.fails(Site::Shader), device.fails(Site::Pipeline));
@@ -77,7 +86,7 @@ fn create(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
         });
         (pipeline, layout)
     })?;
-    Ok(Pipeline { pipeline, layout })
+    Ok(Pipeline { number, pipeline, layout })
 }
 
 fn entry(binding: u32, kind: Binding) -> wgpu::BindGroupLayoutEntry {

@@ -23,6 +23,9 @@ pub(crate) fn class_bytes(bytes: u64) -> u64 {
 /// Creates a buffer of so many bytes and usages. A closure, so that the policy is tested without a GPU.
 type Create<B, U> = Box<dyn Fn(u64, U) -> Result<B> + Send + Sync>;
 
+/// Told of the number of each buffer that the pool gives up, so that nobody else keeps its memory alive.
+type GivenUp = Box<dyn Fn(u64) + Send>;
+
 /// Hands out buffers and takes them back when they drop.
 pub(crate) struct Pool<B, U> {
     shared: Arc<Mutex<Shared<B, U>>>,
@@ -36,13 +39,24 @@ struct Shared<B, U> {
     /// Whether buffers that come back wait for the next user.
     keep: bool,
     stats: PoolStats,
+    given_up: GivenUp,
+}
+
+/// What the pool knows of a buffer.
+#[derive(Debug, Clone, Copy)]
+struct Made<U> {
+    /// No two buffers of a pool ever have the same.
+    number: u64,
+    bytes: u64,
+    usage: U,
+    owner: u32,
+    /// What it was last lent for.
+    what: &'static str,
 }
 
 struct Idle<B, U> {
     buffer: B,
-    bytes: u64,
-    usage: U,
-    owner: u32,
+    made: Made<U>,
 }
 
 /// What a user needs.
@@ -66,10 +80,8 @@ impl Request {
 /// A buffer on loan.
 pub(crate) struct Loan<B, U: Copy> {
     buffer: Option<B>,
-    bytes: u64,
+    made: Made<U>,
     requested: u64,
-    usage: U,
-    owner: u32,
     spoiled: AtomicBool,
     shared: Arc<Mutex<Shared<B, U>>>,
 }
@@ -83,14 +95,25 @@ impl<B, U: Copy> Loan<B, U> {
     /// Takes the buffer out of the pool for good.
     pub(crate) fn keep(mut self) -> Option<B> {
         let mut shared = lock(&self.shared);
-        shared.give_up(self.bytes, self.requested);
+        shared.come_back(self.made.bytes, self.requested);
+        (shared.given_up)(self.made.number);
         drop(shared);
         self.buffer.take()
     }
 
-    /// Bytes asked for: what kernels may bind.
+    /// Bytes asked for.
     pub(crate) fn requested(&self) -> u64 {
         self.requested
+    }
+
+    /// Bytes of the whole buffer.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.made.bytes
+    }
+
+    /// The buffer's number, which no other of its pool ever has.
+    pub(crate) fn number(&self) -> u64 {
+        self.made.number
     }
 }
 
@@ -106,12 +129,13 @@ impl<B, U: Copy> Drop for Loan<B, U> {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
             let mut shared = lock(&self.shared);
-            shared.give_up(self.bytes, self.requested);
+            shared.come_back(self.made.bytes, self.requested);
             if *self.spoiled.get_mut() || !shared.keep {
+                (shared.given_up)(self.made.number);
                 return;
             }
-            shared.stats.bytes_idle += self.bytes;
-            shared.idle.push(Idle { buffer, bytes: self.bytes, usage: self.usage, owner: self.owner });
+            shared.stats.bytes_idle += self.made.bytes;
+            shared.idle.push(Idle { buffer, made: self.made });
         }
     }
 }
@@ -123,11 +147,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<B, U: Copy + PartialEq> Pool<B, U> {
     /// A pool that keeps buffers in use and idle within `limit` bytes.
     pub(crate) fn new(limit: u64, create: impl Fn(u64, U) -> Result<B> + Send + Sync + 'static) -> Self {
-        let shared = Shared { idle: Vec::new(), limit, keep: true, stats: PoolStats::default() };
+        let (stats, given_up) = (PoolStats::default(), Box::new(|_| {}));
+        let shared = Shared { idle: Vec::new(), limit, keep: true, stats, given_up };
         Self { shared: Arc::new(Mutex::new(shared)), create: Box::new(create) }
     }
 
-    /// A buffer of at least the bytes: the owner's smallest idle one of up to 1.25 times as much, or a new one.
+    /// A buffer of at least the bytes: of the owner's idle ones of up to 1.25 times as much the smallest, of those that
+    /// served the same purpose if there is any, or a new one. Chunk after chunk then has the same buffers in the same
+    /// places, and what was bound to a kernel stays bound.
     ///
     /// The oldest idle buffers go where the limit asks for it. A device out of memory gets one more try
     /// after everything idle was given back.
@@ -137,16 +164,15 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
         {
             let mut shared = lock(&self.shared);
             let best = (0..shared.idle.len())
-                .filter(|&i| shared.idle[i].usage == usage && shared.idle[i].owner == owner)
-                .filter(|&i| {
-                    shared.idle[i].bytes >= bytes && shared.idle[i].bytes <= class.max(bytes + bytes / 4)
-                })
-                .min_by_key(|&i| shared.idle[i].bytes);
-            if let Some(i) = best {
-                let Idle { buffer, bytes: held, .. } = shared.idle.remove(i);
+                .map(|i| (i, shared.idle[i].made))
+                .filter(|(_, made)| made.usage == usage && made.owner == owner)
+                .filter(|(_, made)| made.bytes >= bytes && made.bytes <= class.max(bytes + bytes / 4))
+                .min_by_key(|(_, made)| (made.what != what, made.bytes, made.number));
+            if let Some((i, _)) = best {
+                let Idle { buffer, made } = shared.idle.remove(i);
                 shared.stats.hits += 1;
-                shared.stats.bytes_idle -= held;
-                return Ok(self.lend(&mut shared, buffer, held, request, usage));
+                shared.stats.bytes_idle -= made.bytes;
+                return Ok(self.lend(&mut shared, buffer, Made { what, ..made }, bytes));
             }
             let left = shared.limit.saturating_sub(class);
             shared.trim_to(left);
@@ -173,19 +199,12 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
             Error::GpuOutOfMemory { .. } => Error::GpuOutOfMemory { bytes: class, what },
             other => other,
         })?;
-        Ok(self.lend(&mut shared, buffer, class, request, usage))
+        let made = Made { number: shared.stats.misses, bytes: class, usage, owner, what };
+        Ok(self.lend(&mut shared, buffer, made, bytes))
     }
 
-    fn lend(
-        &self,
-        shared: &mut Shared<B, U>,
-        buffer: B,
-        bytes: u64,
-        request: Request,
-        usage: U,
-    ) -> Loan<B, U> {
-        let Request { bytes: requested, owner, .. } = request;
-        let stats = &mut shared.stats;
+    fn lend(&self, shared: &mut Shared<B, U>, buffer: B, made: Made<U>, requested: u64) -> Loan<B, U> {
+        let (stats, bytes) = (&mut shared.stats, made.bytes);
         stats.bytes_in_use += bytes;
         stats.bytes_requested += requested;
         stats.bytes_padding += bytes - requested;
@@ -194,10 +213,8 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
         stats.bytes_peak = stats.bytes_peak.max(stats.bytes_in_use + stats.bytes_idle);
         Loan {
             buffer: Some(buffer),
-            bytes,
+            made,
             requested,
-            usage,
-            owner,
             spoiled: AtomicBool::new(false),
             shared: self.shared.clone(),
         }
@@ -206,6 +223,12 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
     /// The same pool, which keeps no buffer: what it saves can then be measured.
     pub(crate) fn without_reuse(self) -> Self {
         lock(&self.shared).keep = false;
+        self
+    }
+
+    /// The same pool, which tells of the number of every buffer that it gives up. Called while the pool is locked.
+    pub(crate) fn telling(self, given_up: impl Fn(u64) + Send + 'static) -> Self {
+        lock(&self.shared).given_up = Box::new(given_up);
         self
     }
 
@@ -221,17 +244,18 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
 
 impl<B, U> Shared<B, U> {
     /// A user needs a buffer no more.
-    fn give_up(&mut self, bytes: u64, requested: u64) {
+    fn come_back(&mut self, bytes: u64, requested: u64) {
         self.stats.bytes_in_use -= bytes;
         self.stats.bytes_requested -= requested;
         self.stats.bytes_padding -= bytes - requested;
     }
 
-    /// Drops the oldest idle buffers until all bytes are at most `bytes`, or none is idle.
-    fn trim_to(&mut self, bytes: u64) {
-        while self.stats.bytes_in_use + self.stats.bytes_idle > bytes && !self.idle.is_empty() {
-            let oldest = self.idle.remove(0);
-            self.stats.bytes_idle -= oldest.bytes;
+    /// Drops the oldest idle buffers until all bytes are at most `most`, or none is idle.
+    fn trim_to(&mut self, most: u64) {
+        while self.stats.bytes_in_use + self.stats.bytes_idle > most && !self.idle.is_empty() {
+            let Made { number, bytes, .. } = self.idle.remove(0).made;
+            self.stats.bytes_idle -= bytes;
+            (self.given_up)(number);
             self.stats.trims += 1;
         }
     }
@@ -282,6 +306,50 @@ mod tests {
         drop(pool.acquire(Request::exactly(1_200_000, 2), 0, "another owner").unwrap());
         drop(pool.acquire(Request::exactly(1_200_000, 1), 0, "the same").unwrap());
         assert_eq!((pool.stats().hits, pool.stats().misses), (1, 2));
+    }
+
+    #[test]
+    fn buffers_come_back_to_their_place() {
+        let pool = pool(u64::MAX);
+        let numbers = || {
+            let small = pool.acquire(of(900_000), 0, "small").unwrap();
+            let large = pool.acquire(of(1_000_000), 0, "large").unwrap();
+            [small.number(), large.number()]
+        };
+        let first = numbers();
+        assert_ne!(first[0], first[1]);
+        for _ in 0..3 {
+            assert_eq!(numbers(), first);
+        }
+        // The smaller one would do for either.
+        assert_eq!(pool.acquire(of(900_000), 0, "large").unwrap().number(), first[1]);
+    }
+
+    #[test]
+    fn buffers_that_are_given_up_are_told_of() {
+        let told: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let into = told.clone();
+        let pool = pool(1 << 20).telling(move |number| lock(&into).push(number));
+        let take = |bytes| pool.acquire(of(bytes), 0, "it").unwrap();
+        let (spoiled, kept) = (take(1 << 14), take(1 << 14));
+        let mut expected = vec![spoiled.number(), kept.number()];
+        spoiled.spoil();
+        drop(spoiled);
+        kept.keep();
+        // Over the limit with the next one, which a trim then ends.
+        for bytes in [700 << 10, 400 << 10] {
+            let loan = take(bytes);
+            expected.push(loan.number());
+            drop(loan);
+        }
+        assert_eq!(*lock(&told), expected[..3]);
+        pool.trim();
+        assert_eq!(*lock(&told), expected);
+        let pool = pool.without_reuse();
+        let loan = pool.acquire(of(1 << 14), 0, "it").unwrap();
+        expected.push(loan.number());
+        drop(loan);
+        assert_eq!(*lock(&told), expected);
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! Recording one submission: dispatches, copies, uniform blocks and time stamps.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::Context;
+use super::bindings::Bound;
 use super::faults::Site;
 use super::kernel::{Binding, Kernel};
 use super::layout::{Batch, Grid, Scale};
 use super::pipeline::Pipeline;
 use super::pool::{Buffer, Request};
+use super::query_sets::QuerySet;
 use crate::error::{Error, Result};
+use crate::watch::Watch;
 
 /// Uniform blocks stand at multiples of this: WebGPU's largest alignment.
 const ALIGN: u64 = 256;
-/// Bytes for one submission's uniform blocks.
+/// Bytes for one submission's uniform blocks. They are few enough for `write_buffer`, whose staging memory is wgpu's own; all
+/// that grows with a chunk goes through the pool's.
 const UNIFORM_BYTES: u64 = 64 << 10;
 /// Most workgroups along x; more are folded into y.
 const FOLD: u32 = 32_768;
@@ -27,13 +31,21 @@ pub(crate) struct Recorder<'c> {
     bytes: Vec<u8>,
     encoder: wgpu::CommandEncoder,
     stamps: Option<Stamps>,
+    watch: &'c Watch,
+    /// Dispatches go to the device one by one: a software adapter computes while it takes them, and cannot be stopped.
+    in_pieces: bool,
+    /// Why one of the pieces did not.
+    failed: Option<Error>,
 }
 
 /// Time stamps at the beginning and end of stages.
 struct Stamps {
-    set: wgpu::QuerySet,
+    set: QuerySet,
     stages: Vec<&'static str>,
 }
+
+/// Items of a dispatch where dispatches go one by one: some ten milliseconds' work of a software adapter.
+const PIECE: u32 = 1 << 10;
 
 /// Most stages of a submission.
 const MAX_STAGES: u32 = 8;
@@ -47,7 +59,13 @@ pub(crate) struct Step {
 }
 
 impl<'c> Recorder<'c> {
-    pub(crate) fn new(context: &'c Context, slot: u32, grid: &Grid, scale: &Scale) -> Result<Self> {
+    pub(crate) fn new(
+        context: &'c Context,
+        slot: u32,
+        watch: &'c Watch,
+        grid: &Grid,
+        scale: &Scale,
+    ) -> Result<Self> {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let uniforms =
             context.pool.acquire(Request::exactly(UNIFORM_BYTES, slot), usage, "uniform blocks")?;
@@ -56,15 +74,22 @@ impl<'c> Recorder<'c> {
         bytes[ALIGN as usize..][..size_of::<Scale>()].copy_from_slice(bytemuck::bytes_of(scale));
         let device = &context.device.device;
         let encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-        let stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Stamps {
-            set: device.create_query_set(&wgpu::QuerySetDescriptor {
-                label: None,
-                ty: wgpu::QueryType::Timestamp,
-                count: 2 * MAX_STAGES,
-            }),
-            stages: Vec::new(),
-        });
-        Ok(Self { context, slot, uniforms, bytes, encoder, stamps })
+        let descriptor =
+            wgpu::QuerySetDescriptor { label: None, ty: wgpu::QueryType::Timestamp, count: 2 * MAX_STAGES };
+        let make = || context.device.checked("creating a query set", || device.create_query_set(&descriptor));
+        let has_stamps = device.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let stamps = has_stamps
+            .then(|| Ok(Stamps { set: context.query_sets.take(make)?, stages: Vec::new() }))
+            .transpose()?;
+        let in_pieces = context.device.software && watch.may_cancel();
+        Ok(Self { context, slot, uniforms, bytes, encoder, stamps, watch, in_pieces, failed: None })
+    }
+
+    /// Bytes of a storage buffer that are bound: the whole of it, or as much as may be bound. Where a chunk asks for less of
+    /// the same buffer than the one before, its bind group then still fits. No shader asks for the length of a binding.
+    fn bound(&self, buffer: &Buffer) -> u64 {
+        let limit = self.context.device.device.limits().max_storage_buffer_binding_size;
+        buffer.bytes().min(limit / 4 * 4)
     }
 
     /// A dispatch over `items`, in batches of at most `most` items.
@@ -90,42 +115,46 @@ impl<'c> Recorder<'c> {
     ) -> Result<Step> {
         let pipeline = self.context.pipelines.get(&self.context.device, kernel)?;
         let mut storage = buffers.iter();
-        let uniform = |offset: u64, size: u64| {
-            wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: &self.uniforms,
-                offset,
-                size: std::num::NonZeroU64::new(size),
-            })
-        };
         let scale_bytes = size_of::<Scale>() as u64;
-        let entries: Vec<_> = (0..)
-            .zip(kernel.bindings())
-            .filter_map(|(binding, kind)| {
-                let resource = match kind {
-                    Binding::Uniform(bytes) if *bytes == scale_bytes => uniform(ALIGN, *bytes),
-                    Binding::Uniform(bytes) => uniform(0, *bytes),
-                    Binding::Batch => uniform(0, size_of::<Batch>() as u64),
-                    Binding::Read | Binding::ReadWrite => {
-                        let buffer = storage.next()?;
-                        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                            buffer,
-                            offset: 0,
-                            size: std::num::NonZeroU64::new(buffer.requested()),
-                        })
-                    }
-                };
-                Some(wgpu::BindGroupEntry { binding, resource })
+        // Each binding's buffer, where it begins, and how much of it there is.
+        let bound: Vec<(&Buffer, u64, u64)> = kernel
+            .bindings()
+            .iter()
+            .filter_map(|kind| match kind {
+                Binding::Uniform(bytes) if *bytes == scale_bytes => Some((&self.uniforms, ALIGN, *bytes)),
+                Binding::Uniform(bytes) => Some((&self.uniforms, 0, *bytes)),
+                Binding::Batch => Some((&self.uniforms, 0, size_of::<Batch>() as u64)),
+                Binding::Read | Binding::ReadWrite => {
+                    storage.next().map(|&buffer| (buffer, 0, self.bound(buffer)))
+                }
             })
             .collect();
-        let bindings = self.context.device.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(kernel.name()),
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
+        let make = || {
+            let entries: Vec<_> = (0..)
+                .zip(&bound)
+                .map(|(binding, &(buffer, offset, size))| {
+                    let size = std::num::NonZeroU64::new(size);
+                    let resource = wgpu::BufferBinding { buffer, offset, size };
+                    wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(resource) }
+                })
+                .collect();
+            let device = &self.context.device;
+            let descriptor = wgpu::BindGroupDescriptor {
+                label: Some(kernel.name()),
+                layout: &pipeline.layout,
+                entries: &entries,
+            };
+            device.checked("binding buffers", || device.device.create_bind_group(&descriptor))
+        };
+        let buffers = bound.iter().map(|(buffer, ..)| buffer.number()).collect();
+        let bindings = self.context.bind_groups.get(Bound { pipeline: pipeline.number, buffers }, make)?;
         // Batches end at whole workgroups, and there are never more than fit beside each other.
         let per_group = kernel.items_per_group();
         let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
         let count = items.end.saturating_sub(items.start);
+        // Prefix sums go by workgroups, all at once.
+        let divisible = !matches!(kernel, Kernel::Scan | Kernel::ScanAdd);
+        let most = if self.in_pieces && divisible { most.min(PIECE) } else { most };
         let most = most.max(count.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);
         let mut batches = Vec::new();
         let mut first = items.start;
@@ -162,32 +191,70 @@ impl<'c> Recorder<'c> {
 
     /// Runs steps one after the other, timed together as `stage`.
     pub(crate) fn pass(&mut self, stage: &'static str, steps: &[Step]) {
-        let timestamp_writes =
-            self.stamps.as_mut().filter(|s| s.stages.len() < MAX_STAGES as usize).map(|s| {
-                let first = 2 * s.stages.len() as u32;
-                s.stages.push(stage);
+        let stamp = self.stamps.as_mut().filter(|s| s.stages.len() < MAX_STAGES as usize).map(|s| {
+            s.stages.push(stage);
+            2 * s.stages.len() as u32 - 2
+        });
+        let dispatches: Vec<_> =
+            steps.iter().flat_map(|step| step.batches.iter().map(move |batch| (step, *batch))).collect();
+        let pieces = if self.in_pieces { dispatches.len().max(1) } else { 1 };
+        for piece in 0..pieces {
+            let own = match self.in_pieces {
+                true => dispatches.get(piece..=piece).unwrap_or_default(),
+                false => &dispatches,
+            };
+            let set = self.stamps.as_ref().map(|stamps| &*stamps.set);
+            let [begins, ends] = [piece == 0, piece + 1 == pieces];
+            let timestamp_writes = set.zip(stamp).filter(|_| begins || ends).map(|(query_set, first)| {
                 wgpu::ComputePassTimestampWrites {
-                    query_set: &s.set,
-                    beginning_of_pass_write_index: Some(first),
-                    end_of_pass_write_index: Some(first + 1),
+                    query_set,
+                    beginning_of_pass_write_index: begins.then_some(first),
+                    end_of_pass_write_index: ends.then_some(first + 1),
                 }
             });
-        let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
-        let mut pass = self.encoder.begin_compute_pass(&descriptor);
-        for step in steps {
-            pass.set_pipeline(&step.pipeline.pipeline);
-            for &(offset, width, height) in &step.batches {
+            let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
+            let mut pass = self.encoder.begin_compute_pass(&descriptor);
+            for &(step, (offset, width, height)) in own {
+                pass.set_pipeline(&step.pipeline.pipeline);
                 pass.set_bind_group(0, &step.bindings, &[offset]);
                 pass.dispatch_workgroups(width, height, 1);
+            }
+            drop(pass);
+            if self.in_pieces {
+                self.send_piece();
             }
         }
     }
 
+    /// Sends what is recorded so far, unless the call is cancelled.
+    fn send_piece(&mut self) {
+        let device = &self.context.device;
+        let next = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
+        let piece = std::mem::replace(&mut self.encoder, next);
+        if self.failed.is_some() {
+            return;
+        }
+        self.failed = self.in_turn(|| {
+            device.checked("submitting", || {
+                device.queue.write_buffer(&self.uniforms, 0, &self.bytes);
+                device.queue.submit([piece.finish()])
+            })
+        });
+    }
+
+    /// Why something was not sent. Slots take turns at a software adapter, so that none begins after the call was cancelled.
+    fn in_turn<T>(&self, send: impl FnOnce() -> Result<T>) -> Option<Error> {
+        let _turn = self.context.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        self.watch.check().and_then(|()| send()).err()
+    }
+
     /// Submits; the time stamps go to the end of `readback`, behind `used` bytes.
     pub(crate) fn submit(self, readback: Option<(&Buffer, u64)>) -> Result<Submitted> {
-        let Self { context, slot, uniforms, bytes, mut encoder, stamps } = self;
-        let mut stages = Vec::new();
-        let mut resolved = None;
+        let Self { context, slot, uniforms, bytes, mut encoder, stamps, failed, .. } = self;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let (mut stages, mut resolved, mut stamped) = (Vec::new(), None, None);
         if let (Some(stamps), Some((buffer, used))) = (stamps, readback)
             && !stamps.stages.is_empty()
         {
@@ -196,8 +263,7 @@ impl<'c> Recorder<'c> {
             let resolve = context.pool.acquire(Request::exactly(STAMP_BYTES, slot), usage, "time stamps")?;
             encoder.resolve_query_set(&stamps.set, 0..count, &resolve, 0);
             encoder.copy_buffer_to_buffer(&resolve, 0, buffer, used, Some(u64::from(count) * 8));
-            stages = stamps.stages;
-            resolved = Some(resolve);
+            (stages, resolved, stamped) = (stamps.stages, Some(resolve), Some(stamps.set));
         }
         let device = &context.device;
         device.fails(Site::BeforeSubmit);
@@ -211,19 +277,19 @@ impl<'c> Recorder<'c> {
             device.queue.submit([commands])
         })?;
         device.fails(Site::AfterSubmit);
-        Ok(Submitted { index, stages, _held: (uniforms, resolved) })
+        Ok(Submitted { index, stages, _held: (uniforms, resolved, stamped) })
     }
 }
 
 /// Room for time stamps behind a readback's own bytes.
 pub(crate) const STAMP_BYTES: u64 = 16 * MAX_STAGES as u64;
 
-/// Keeps a submission's buffers from reuse until it has been waited for.
+/// Keeps a submission's buffers and query set from reuse until it has been waited for.
 pub(crate) struct Submitted {
     /// What to wait for.
     pub(crate) index: wgpu::SubmissionIndex,
     stages: Vec<&'static str>,
-    _held: (Buffer, Option<Buffer>),
+    _held: (Buffer, Option<Buffer>, Option<QuerySet>),
 }
 
 impl Submitted {

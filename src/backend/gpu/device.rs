@@ -143,6 +143,8 @@ pub(crate) struct Device {
     pub(crate) queue: wgpu::Queue,
     pub(crate) name: String,
     pub(crate) software: bool,
+    /// As [`AdapterInfo::kind`].
+    pub(crate) kind: &'static str,
     /// The application has it too: it may poll, submit and destroy it, and it hears of errors and loss.
     pub(crate) shared: bool,
     lost: Arc<AtomicBool>,
@@ -212,6 +214,7 @@ impl Device {
             queue,
             name: info.to_string(),
             software: info.is_software(),
+            kind: info.kind,
             shared,
             lost: Arc::default(),
             reason: Arc::default(),
@@ -221,12 +224,29 @@ impl Device {
         }
     }
 
-    /// Waits for a turn to poll. A poll that finds a device destroyed by its application frees all of its memory, so on
-    /// such a device nobody looks at mapped memory meanwhile. Of a device that only this crate has, no poll follows a loss.
+    /// Waits for a turn to poll. Of a device that only this crate has, no poll follows a loss.
     pub(crate) fn turn_to_poll(&self) -> TurnToPoll<'_> {
         let turn = self.polling.lock().unwrap_or_else(PoisonError::into_inner);
-        let views = || self.views.write().unwrap_or_else(PoisonError::into_inner);
-        TurnToPoll { _turn: turn, _views: self.shared.then(views) }
+        TurnToPoll { _turn: turn, _views: self.undisturbed() }
+    }
+
+    /// To be held by what lets wgpu look for finished work. Where its application has destroyed the device, wgpu then frees
+    /// all of its memory, so that nobody may look at what is mapped of it, or write to a buffer, which in wgpu 30.0.1 takes
+    /// the same two locks in the other order.
+    fn undisturbed(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.shared.then(|| self.views.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes to a buffer, then submits. At its end a submission looks for finished work, as a poll does.
+    pub(crate) fn submit(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: &[u8],
+        commands: wgpu::CommandBuffer,
+    ) -> wgpu::SubmissionIndex {
+        let _undisturbed = self.undisturbed();
+        self.queue.write_buffer(buffer, 0, bytes);
+        self.queue.submit([commands])
     }
 
     /// To be held while mapped memory is looked at.

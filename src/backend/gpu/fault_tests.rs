@@ -23,7 +23,7 @@ use crate::report::Report;
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Ten chunks of these, and stragglers.
-fn points() -> Vec<[i32; 3]> {
+pub(super) fn points() -> Vec<[i32; 3]> {
     let mut state = 7u32;
     let mut next = |bound: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -75,7 +75,7 @@ impl Ask {
 }
 
 /// The adapter of the other GPU tests.
-fn adapter() -> Option<String> {
+pub(super) fn adapter() -> Option<String> {
     if std::env::var("LIDAR_FEATURES_TEST_GPU").is_ok_and(|v| v == "off") {
         eprintln!("skipped: LIDAR_FEATURES_TEST_GPU=off");
         return None;
@@ -141,7 +141,7 @@ impl Bench {
     }
 }
 
-fn device(engine: &Engine) -> Arc<Device> {
+pub(super) fn device(engine: &Engine) -> Arc<Device> {
     device_of(engine.gpu.as_deref().unwrap()).clone()
 }
 

@@ -11,6 +11,7 @@ mod kernel;
 mod layout;
 mod lists;
 mod on_device;
+mod pace;
 mod payload;
 mod pipeline;
 mod pool;
@@ -34,6 +35,7 @@ pub use self::device::{AdapterInfo, adapters, required_features, required_limits
 use self::device::{Device, words_of};
 use self::lists::Use;
 pub(crate) use self::on_device::Marks;
+use self::pace::Pace;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
@@ -64,6 +66,7 @@ pub(crate) struct Context {
     pub(crate) device: Arc<Device>,
     pub(crate) pool: Buffers,
     pub(crate) pipelines: Pipelines,
+    pub(crate) pace: Pace,
 }
 
 /// Computes on one adapter.
@@ -101,6 +104,7 @@ impl Gpu {
                 false => pool::on_device(device.clone(), limits.bytes()),
             },
             pipelines: Pipelines::default(),
+            pace: Pace::new(device.kind),
             device,
         };
         Ok(Self { context, limits, turns: Turns::default(), workers })
@@ -157,6 +161,7 @@ impl Gpu {
         each: impl Fn(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Sync,
     ) -> Result<T> {
         self.exclusively(job.watch, || {
+            self.context.pace.begin(scales.rule);
             let points = job.lattice.len().max(job.asked().len());
             let mut cut = need.cut(points, &self.limits, &self.context.device.device.limits())?;
             let mut core = self.limits.chunk_points;

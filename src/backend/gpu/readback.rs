@@ -30,19 +30,6 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Waits for a submission.
-    pub(crate) fn done(self, submission: &wgpu::SubmissionIndex, stage: &'static str) -> Result<()> {
-        let (sender, receiver) = mpsc::channel();
-        if self.sleeps() {
-            return self.until(Some(submission), stage, || Some(()));
-        }
-        self.device.queue.on_submitted_work_done(move || {
-            // The receiver is gone only after a timeout, when nobody wants to know.
-            let _ = sender.send(());
-        });
-        self.until(Some(submission), stage, || receiver.try_recv().ok())
-    }
-
     /// Maps the first `bytes` of a host-visible buffer, waiting for the work that fills it, and unmaps it after `work`.
     pub(crate) fn read<T>(
         self,

@@ -7,6 +7,7 @@ use super::Context;
 use super::faults::Site;
 use super::kernel::{Binding, Kernel};
 use super::layout::{Batch, Grid, Scale};
+use super::pace::Work;
 use super::pipeline::Pipeline;
 use super::pool::{Buffer, Request};
 use crate::error::{Error, Result};
@@ -18,7 +19,7 @@ const UNIFORM_BYTES: u64 = 64 << 10;
 /// Most workgroups along x; more are folded into y.
 const FOLD: u32 = 32_768;
 
-/// One submission in the making.
+/// Work in the making, in one submission or in several that follow each other.
 pub(crate) struct Recorder<'c> {
     context: &'c Context,
     slot: u32,
@@ -27,6 +28,12 @@ pub(crate) struct Recorder<'c> {
     bytes: Vec<u8>,
     encoder: wgpu::CommandEncoder,
     stamps: Option<Stamps>,
+    /// What ran in each pass, those with time stamps first.
+    work: Vec<Work>,
+    /// Seconds that what is not submitted yet is expected to take.
+    spent: f64,
+    /// Why a part could not be submitted.
+    failed: Option<Error>,
 }
 
 /// Time stamps at the beginning and end of stages.
@@ -35,15 +42,22 @@ struct Stamps {
     stages: Vec<&'static str>,
 }
 
-/// Most stages of a submission.
-const MAX_STAGES: u32 = 8;
+/// Most stages that are timed, each counted once in every submission that it goes over.
+const MAX_STAGES: u32 = 64;
 
 /// One dispatch, its bindings made.
 pub(crate) struct Step {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
-    /// Offset of the batch's block, and workgroups.
-    batches: Vec<(u32, u32, u32)>,
+    kernel: Kernel,
+    batches: Vec<Dispatch>,
+}
+
+struct Dispatch {
+    /// Of the batch's block.
+    offset: u32,
+    groups: (u32, u32),
+    items: u32,
 }
 
 impl<'c> Recorder<'c> {
@@ -64,7 +78,8 @@ impl<'c> Recorder<'c> {
             }),
             stages: Vec::new(),
         });
-        Ok(Self { context, slot, uniforms, bytes, encoder, stamps })
+        let (work, spent, failed) = (Vec::new(), 0.0, None);
+        Ok(Self { context, slot, uniforms, bytes, encoder, stamps, work, spent, failed })
     }
 
     /// A dispatch over `items`, in batches of at most `most` items.
@@ -126,6 +141,7 @@ impl<'c> Recorder<'c> {
         let per_group = kernel.items_per_group();
         let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
         let count = items.end.saturating_sub(items.start);
+        let most = self.context.pace.items(kernel, most);
         let most = most.max(count.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);
         let mut batches = Vec::new();
         let mut first = items.start;
@@ -134,10 +150,11 @@ impl<'c> Recorder<'c> {
             let groups = (end - first).div_ceil(per_group);
             let width = groups.min(FOLD);
             let offset = self.block(&Batch { first, end, width, pad: 0 })?;
-            batches.push((offset, width, groups.div_ceil(width)));
+            let groups = (width, groups.div_ceil(width));
+            batches.push(Dispatch { offset, groups, items: end - first });
             first = end;
         }
-        Ok(Step { pipeline, bindings, batches })
+        Ok(Step { pipeline, bindings, kernel: kernel.clone(), batches })
     }
 
     fn block(&mut self, batch: &Batch) -> Result<u32> {
@@ -160,8 +177,34 @@ impl<'c> Recorder<'c> {
         self.encoder.copy_buffer_to_buffer(from, from_offset, to, to_offset, Some(bytes));
     }
 
-    /// Runs steps one after the other, timed together as `stage`.
+    /// Runs steps one after the other, timed together as `stage`, in as many submissions as they are long.
     pub(crate) fn pass(&mut self, stage: &'static str, steps: &[Step]) {
+        let all = steps.iter().flat_map(|step| step.batches.iter().map(move |batch| (step, batch)));
+        let all: Vec<(&Step, &Dispatch)> = all.collect();
+        let items: Vec<_> = all.iter().map(|(step, batch)| (&step.kernel, batch.items)).collect();
+        let parts = self.context.pace.parts(&items, &mut self.spent);
+        for (i, part) in parts.into_iter().enumerate() {
+            if i > 0 {
+                self.submit_part();
+            }
+            if !part.is_empty() {
+                self.timed(stage, &all[part]);
+            }
+        }
+    }
+
+    /// Submits what was recorded so far, and goes on.
+    fn submit_part(&mut self) {
+        let descriptor = wgpu::CommandEncoderDescriptor { label: None };
+        let next = self.context.device.device.create_command_encoder(&descriptor);
+        let recorded = std::mem::replace(&mut self.encoder, next);
+        if self.failed.is_none() {
+            self.failed = send(self.context, &self.uniforms, &self.bytes, recorded).err();
+        }
+    }
+
+    fn timed(&mut self, stage: &'static str, dispatches: &[(&Step, &Dispatch)]) {
+        self.work.push(dispatches.iter().map(|(step, batch)| (step.kernel.clone(), batch.items)).collect());
         let timestamp_writes =
             self.stamps.as_mut().filter(|s| s.stages.len() < MAX_STAGES as usize).map(|s| {
                 let first = 2 * s.stages.len() as u32;
@@ -174,18 +217,19 @@ impl<'c> Recorder<'c> {
             });
         let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
         let mut pass = self.encoder.begin_compute_pass(&descriptor);
-        for step in steps {
+        for (step, batch) in dispatches {
             pass.set_pipeline(&step.pipeline.pipeline);
-            for &(offset, width, height) in &step.batches {
-                pass.set_bind_group(0, &step.bindings, &[offset]);
-                pass.dispatch_workgroups(width, height, 1);
-            }
+            pass.set_bind_group(0, &step.bindings, &[batch.offset]);
+            pass.dispatch_workgroups(batch.groups.0, batch.groups.1, 1);
         }
     }
 
     /// Submits; the time stamps go to the end of `readback`, behind `used` bytes.
     pub(crate) fn submit(self, readback: Option<(&Buffer, u64)>) -> Result<Submitted> {
-        let Self { context, slot, uniforms, bytes, mut encoder, stamps } = self;
+        let Self { context, slot, uniforms, bytes, mut encoder, stamps, work, failed, .. } = self;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let mut stages = Vec::new();
         let mut resolved = None;
         if let (Some(stamps), Some((buffer, used))) = (stamps, readback)
@@ -199,29 +243,41 @@ impl<'c> Recorder<'c> {
             stages = stamps.stages;
             resolved = Some(resolve);
         }
-        let device = &context.device;
-        device.fails(Site::BeforeSubmit);
-        let index = device.checked("submitting", || {
-            device.queue.write_buffer(&uniforms, 0, &bytes);
-            if device.fails(Site::Submit) {
-                encoder.copy_buffer_to_buffer(&uniforms, 0, &uniforms, 0, Some(4));
-            }
-            let commands = encoder.finish();
-            device.fails(Site::DuringSubmit);
-            device.queue.submit([commands])
-        })?;
-        device.fails(Site::AfterSubmit);
-        Ok(Submitted { index, stages, _held: (uniforms, resolved) })
+        let index = send(context, &uniforms, &bytes, encoder)?;
+        Ok(Submitted { index, work, stages, _held: (uniforms, resolved) })
     }
+}
+
+/// Submits what was recorded, with the uniform blocks that it reads.
+fn send(
+    context: &Context,
+    uniforms: &Buffer,
+    blocks: &[u8],
+    mut encoder: wgpu::CommandEncoder,
+) -> Result<wgpu::SubmissionIndex> {
+    let device = &context.device;
+    device.fails(Site::BeforeSubmit);
+    let index = device.checked("submitting", || {
+        if device.fails(Site::Submit) {
+            encoder.copy_buffer_to_buffer(uniforms, 0, uniforms, 0, Some(4));
+        }
+        let commands = encoder.finish();
+        device.fails(Site::DuringSubmit);
+        device.submit(uniforms, blocks, commands)
+    })?;
+    device.fails(Site::AfterSubmit);
+    Ok(index)
 }
 
 /// Room for time stamps behind a readback's own bytes.
 pub(crate) const STAMP_BYTES: u64 = 16 * MAX_STAGES as u64;
 
-/// Keeps a submission's buffers from reuse until it has been waited for.
+/// Keeps buffers of what was submitted from reuse until it has been waited for.
 pub(crate) struct Submitted {
     /// What to wait for.
     pub(crate) index: wgpu::SubmissionIndex,
+    /// What ran in each pass, those with time stamps first.
+    pub(crate) work: Vec<Work>,
     stages: Vec<&'static str>,
     _held: (Buffer, Option<Buffer>),
 }

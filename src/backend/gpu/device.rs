@@ -75,7 +75,7 @@ fn usable() -> Vec<(AdapterInfo, wgpu::Adapter)> {
     if found.is_empty() { usable_on(wgpu::Backends::SECONDARY) } else { found }
 }
 
-fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+pub(super) fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor })
 }

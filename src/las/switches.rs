@@ -353,8 +353,8 @@ impl Sequences {
         // How often the difference is taken, and the model of what is left.
         let (times, context) = match symbol {
             0 => (0, 7),
-            ..10 => (symbol, 2),
-            ..MULTIPLES => (symbol, 3),
+            1..10 => (symbol, 2),
+            10..MULTIPLES => (symbol, 3),
             MULTIPLES => (MULTIPLES, 4),
             _ if negative > -NEGATIVE_MULTIPLES => (negative, 5),
             _ => (-NEGATIVE_MULTIPLES, 6),
@@ -465,7 +465,7 @@ mod tests {
         // A stretch of one channel and even steps: sequences then alternate.
         for (i, record) in records[20_000..].iter_mut().enumerate() {
             record[15] = 0;
-            let time = 0x41b0_0000_0000_0000 + 77 * (i as i64 / 2) + (i as i64 % 2 << 40);
+            let time = 0x41b0_0000_0000_0000 + 77 * (i as i64 / 2) + ((i as i64 % 2) << 40);
             record[22..].copy_from_slice(&time.to_le_bytes());
         }
         let items = laz::LazItemRecordBuilder::default_for_point_format_id(6, 0).unwrap();

@@ -1,6 +1,6 @@
 //! Adapters and the device: what there is, what is taken, whether it still lives.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -150,6 +150,8 @@ pub(crate) struct Device {
     lost: Arc<AtomicBool>,
     reason: Arc<Mutex<String>>,
     polling: Mutex<()>,
+    /// Parts of longer work that are done: while more of them come, the device does not hang.
+    parts_done: Arc<AtomicUsize>,
     /// Read while mapped memory is looked at.
     views: RwLock<()>,
     /// What tests make go wrong.
@@ -219,6 +221,7 @@ impl Device {
             lost: Arc::default(),
             reason: Arc::default(),
             polling: Mutex::default(),
+            parts_done: Arc::default(),
             views: RwLock::default(),
             faults: Faults::new(),
         }
@@ -247,6 +250,18 @@ impl Device {
         let _undisturbed = self.undisturbed();
         self.queue.write_buffer(buffer, 0, bytes);
         self.queue.submit([commands])
+    }
+
+    /// Counts what was submitted last among the parts that are done, once it is.
+    pub(crate) fn count_when_done(&self) {
+        let done = self.parts_done.clone();
+        self.queue.on_submitted_work_done(move || {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    pub(crate) fn parts_done(&self) -> usize {
+        self.parts_done.load(Ordering::Relaxed)
     }
 
     /// To be held while mapped memory is looked at.

@@ -200,6 +200,7 @@ impl<'c> Recorder<'c> {
         let recorded = std::mem::replace(&mut self.encoder, next);
         if self.failed.is_none() {
             self.failed = send(self.context, &self.uniforms, &self.bytes, recorded).err();
+            self.context.device.count_when_done();
         }
     }
 

@@ -79,8 +79,9 @@ impl EngineBuilder {
     /// * The application may poll, also from other threads while calls run. The engine then polls without waiting
     ///   (`PollType::Poll`), several thousand times a second while it waits for results: in wgpu 30.0.1 two
     ///   waits on one device can panic (wgpu#9958).
-    /// * The device must not be destroyed while calls run: they look at memory that is mapped. Cancel them before
-    ///   ([`Engine::cancelled_by`]).
+    /// * The device must not be destroyed while calls run, unless nobody but the engine polls it or submits to it until they
+    ///   have ended, in an error: in wgpu 30.0.1 the first poll or submission that finds a destroyed device idle frees memory
+    ///   that calls look at. Cancel them before ([`Engine::cancelled_by`]).
     #[must_use]
     pub fn device(mut self, device: wgpu::Device, queue: wgpu::Queue) -> Self {
         self.device = Some((device, queue));

@@ -4,12 +4,18 @@
 mod files;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use files::{Spec, descriptor, vlr};
+use laz::compressors::IntegerCompressorBuilder;
+use laz::encoders::ArithmeticEncoder;
+use laz::las::v2::LasPoint0Compressor;
+use laz::models::ArithmeticModelBuilder;
+use laz::record::FieldCompressor;
 use lidar_features::las::{WriteOptions, check_output, read, write_with_columns};
 use lidar_features::{Backend, Engine, Error, FeatureSet, Neighborhood};
 
@@ -271,6 +277,62 @@ fn a_waveform_record_cannot_begin_at_the_end_of_all_numbers() {
     for start in [u64::MAX, u64::MAX - 59, whole.len() as u64] {
         ground.refused(&patched(&waveforms, 227, &start.to_le_bytes()));
     }
+}
+
+/// Ten million switches between sequences of GPS times, for each of which laz calls itself, in some 500 bytes: then a time.
+fn switches<W: std::io::Write>(encoder: &mut ArithmeticEncoder<W>, symbols: u32, symbol: u32, time: u32) {
+    let mut model = ArithmeticModelBuilder::new(symbols).build();
+    (0..10_000_000).for_each(|_| encoder.encode_symbol(&mut model, symbol).unwrap());
+    encoder.encode_symbol(&mut model, time).unwrap();
+    let mut values = IntegerCompressorBuilder::new().bits(32).contexts(9).build_initialized();
+    values.compress(encoder, 0, 77, 0).unwrap();
+}
+
+fn encoded(work: impl FnOnce(&mut ArithmeticEncoder<Cursor<Vec<u8>>>)) -> Vec<u8> {
+    let mut encoder = ArithmeticEncoder::new(Cursor::new(Vec::new()));
+    work(&mut encoder);
+    encoder.done().unwrap();
+    encoder.into_inner().into_inner()
+}
+
+/// A file whose only chunk is this one, without a chunk table.
+fn of_chunk(whole: &[u8], chunk: &[&[u8]]) -> Vec<u8> {
+    let none = (-1i64).to_le_bytes();
+    [&whole[..u32_at(whole, 96)], &none, &chunk.concat(), &none].concat()
+}
+
+#[test]
+fn times_that_switch_without_end_do_not_take_the_stack() {
+    let ground = Ground::new();
+    let whole = ground.file(&Spec::new(1, 2), "laz");
+    let first = &whole[u32_at(&whole, 96) + 8..][..28];
+    let second = encoded(|encoder| {
+        let mut point = LasPoint0Compressor::default();
+        point.compress_first(&mut Cursor::new(Vec::new()), &first[..20]).unwrap();
+        point.compress_with(encoder, &first[..20]).unwrap();
+        switches(encoder, 6, 3, 1);
+    });
+    assert!(second.len() < 2_000);
+    assert!(ground.refused(&of_chunk(&whole, &[first, &second])).contains("switch"));
+
+    let whole = ground.file(&Spec::new(6, 2), "laz");
+    let first = &whole[u32_at(&whole, 96) + 8..][..30];
+    let returns = encoded(|encoder| {
+        // Only the time is another.
+        encoder.encode_symbol(&mut ArithmeticModelBuilder::new(128).build(), 1 << 4).unwrap();
+        for contexts in [2, 22] {
+            let mut values = IntegerCompressorBuilder::new().bits(32).contexts(contexts).build_initialized();
+            values.compress(encoder, 0, 0, 1).unwrap();
+        }
+    });
+    let times = encoded(|encoder| switches(encoder, 5, 2, 0));
+    let mut lengths = [0; 36];
+    lengths[..4].copy_from_slice(&(returns.len() as u32).to_le_bytes());
+    lengths[32..].copy_from_slice(&(times.len() as u32).to_le_bytes());
+    let chunk = [first, &2u32.to_le_bytes(), &lengths, &returns, &times];
+    // A cloud has no times. A copy of the file has.
+    assert_eq!(ground.open(&of_chunk(&whole, &chunk)).unwrap(), 2);
+    ground.write(true);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -13,12 +14,16 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use super::Named;
 use super::chunks::{Chunk, Compression, check_layers, layered_head};
 use super::header::Header;
+use super::layout::u32_at;
+use super::switches::{self, Layers, STACK_BYTES, Shallow, from_here};
 use crate::error::Result;
 
 /// Bytes of one batch, at most; a single record may be up to 64 KiB.
 const BATCH_BYTES: usize = 32 << 20;
 /// Chunks of more points are decoded piece by piece, so that memory follows what decodes and not what is claimed.
 const WHOLE_CHUNK: u64 = 1 << 18;
+/// Of a point's layers the one of GPS times; the first has scanner channels, returns and XY.
+const TIMES_LAYER: usize = 8;
 
 /// Runs code of the laz crate; a panic comes back as its message.
 ///
@@ -26,7 +31,7 @@ const WHOLE_CHUNK: u64 = 1 << 18;
 /// overflow checks it even panics on GPS times that are far apart). What is unwound is dropped: nothing half-changed
 /// is used again.
 pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+    catch_unwind(AssertUnwindSafe(|| from_here(work))).map_err(|panic| {
         let text =
             panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
         text.unwrap_or("panic").to_owned()
@@ -56,14 +61,9 @@ struct Decoding {
     threads: ThreadPool,
 }
 
-/// laz decodes a GPS time by a call of itself, of 48 bytes, for each time that the stream switches between its sequences:
-/// once, in a file that is whole. One byte can say 9,000 switches, and a damaged file overran a stack of 64 MiB, which ends
-/// the process. This takes five million; memory is taken as it is used. Only a check of the stream itself would be proof.
-const STACK_BYTES: usize = 256 << 20;
-
 /// A chunk that is being decoded piece by piece.
 struct Stream {
-    decoder: Box<dyn RecordDecompressor<BufReader<File>> + Send>,
+    decoder: Box<dyn RecordDecompressor<Shallow<BufReader<File>>> + Send>,
     restart: Option<u64>,
     until_restart: u64,
     left: u64,
@@ -209,13 +209,18 @@ impl LazFile<'_> {
             if target.is_empty() {
                 return Ok(());
             }
+            let mut times = None;
             if let Some(layers) = self.compression.layers {
                 let head =
                     source.get(..layered_head(self.header, layers)).ok_or_else(|| self.short(chunk))?;
                 check_layers(self.named, self.header, chunk, head)?;
+                times = self.layers_of_times(head).map(|layers| layers.map(|layer| &source[layer]));
             }
             let decoded = contained(|| {
-                let mut decoder = self.decoder(Cursor::new(source))?;
+                if let Some([returns, times]) = times {
+                    switches::check(&Layers { first: source, points: chunk.points, returns, times })?;
+                }
+                let mut decoder = self.decoder(Shallow(Cursor::new(source)))?;
                 Ok(decoder.decompress_many(target)?)
             });
             self.decoded(chunk.start, decoded)
@@ -233,13 +238,35 @@ impl LazFile<'_> {
             let mut head = vec![0; length];
             self.file.read_exact(&mut head).map_err(|e| self.named.reading(e))?;
             check_layers(self.named, self.header, chunk, &head)?;
+            if let Some([returns, times]) = self.layers_of_times(&head) {
+                let (returns, times) = (self.layer(chunk, returns)?, self.layer(chunk, times)?);
+                let layers = Layers { first: &head, points: chunk.points, returns: &returns, times: &times };
+                self.decoded(chunk.start, contained(|| Ok(switches::check(&layers)?)))?;
+            }
             self.file.seek(SeekFrom::Start(chunk.start)).map_err(|e| self.named.io(e))?;
         }
         // The clone shares the file's position; nothing else reads until the stream ends.
-        let source = BufReader::new(self.file.try_clone().map_err(|e| self.named.io(e))?);
+        let source = Shallow(BufReader::new(self.file.try_clone().map_err(|e| self.named.io(e))?));
         let decoder = self.decoder(source).map_err(|e| self.named.bad(e.to_string()))?;
         let until_restart = chunk.restart.unwrap_or(u64::MAX);
         Ok(Stream { decoder, restart: chunk.restart, until_restart, left: chunk.points })
+    }
+
+    /// Where the layers of returns and of GPS times stand in a chunk whose head was checked, if times are to be decoded.
+    fn layers_of_times(&self, head: &[u8]) -> Option<[Range<usize>; 2]> {
+        let lengths = &head[self.header.record_length + 4..];
+        let length = |layer: usize| u32_at(lengths, 4 * layer) as usize;
+        let times = head.len() + (0..TIMES_LAYER).map(length).sum::<usize>();
+        let layers = [head.len()..head.len() + length(0), times..times + length(TIMES_LAYER)];
+        self.fields.should_decompress_gps_time().then_some(layers)
+    }
+
+    fn layer(&mut self, chunk: &Chunk, layer: Range<usize>) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; layer.len()];
+        let start = chunk.start + layer.start as u64;
+        self.file.seek(SeekFrom::Start(start)).map_err(|e| self.named.io(e))?;
+        self.file.read_exact(&mut bytes).map_err(|e| self.named.reading(e))?;
+        Ok(bytes)
     }
 
     fn piece(&self, stream: &mut Stream, out: &mut [u8]) -> Result<()> {

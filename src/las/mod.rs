@@ -7,8 +7,7 @@
 //! Files are not trusted. Every count, length and offset is checked against the file's length before anything is
 //! allocated from it, records are decoded in bounded batches, and vectors grow as records decode. The laz crate panics on
 //! some damaged streams, which nothing short of decoding them can tell; such a panic becomes an [`Error::Las`]. A program
-//! built with `panic = "abort"` has no such net. And a stream made for it can overrun laz' stack: one of formats 1 to 5, or
-//! of 6 and up when it is written again. Who fears such files handles them in a process of their own.
+//! built with `panic = "abort"` has no such net. A stream made to overrun laz' stack is refused before it does.
 //! A small file may be forged to decode to billions of points: [`ReadOptions::limit`] bounds what is read.
 
 mod chunks;
@@ -22,6 +21,7 @@ mod points;
 mod read;
 mod scale;
 mod stream;
+mod switches;
 mod wkt;
 mod write;
 
@@ -72,6 +72,7 @@ impl Named {
     fn reading(&self, source: std::io::Error) -> Error {
         match source.kind() {
             std::io::ErrorKind::UnexpectedEof => self.bad("the file ends in the middle of its data"),
+            std::io::ErrorKind::InvalidData => self.bad(source.to_string()),
             _ => self.io(source),
         }
     }

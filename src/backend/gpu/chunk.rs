@@ -709,7 +709,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 taking = begin.elapsed();
                 (out, submitted.times(stamps, period))
             })?;
-        report.add("wait", start.elapsed().saturating_sub(taking));
+        let waited = start.elapsed().saturating_sub(taking);
+        report.add("wait", waited);
+        let stamped: Vec<f64> = times.iter().map(|time| time.1).collect();
+        self.context.pace.learn(&submitted.work, &stamped, waited.as_secs_f64());
         report.add("unpack", taking);
         for (stage, seconds) in times {
             report.add(gpu_stage(stage), Duration::from_secs_f64(seconds));

@@ -1,6 +1,6 @@
 //! Adapters and the device: what there is, what is taken, whether it still lives.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn usable() -> Vec<(AdapterInfo, wgpu::Adapter)> {
     if found.is_empty() { usable_on(wgpu::Backends::SECONDARY) } else { found }
 }
 
-fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+pub(super) fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     let descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor })
 }
@@ -143,13 +143,15 @@ pub(crate) struct Device {
     pub(crate) queue: wgpu::Queue,
     pub(crate) name: String,
     pub(crate) software: bool,
-    /// Its memory is the host's.
-    pub(crate) unified: bool,
+    /// As [`AdapterInfo::kind`].
+    pub(crate) kind: &'static str,
     /// The application has it too: it may poll, submit and destroy it, and it hears of errors and loss.
     pub(crate) shared: bool,
     lost: Arc<AtomicBool>,
     reason: Arc<Mutex<String>>,
     polling: Mutex<()>,
+    /// Parts of longer work that are done: while more of them come, the device does not hang.
+    parts_done: Arc<AtomicUsize>,
     /// Read while mapped memory is looked at.
     views: RwLock<()>,
     /// What tests make go wrong.
@@ -214,22 +216,57 @@ impl Device {
             queue,
             name: info.to_string(),
             software: info.is_software(),
-            unified: info.is_software() || info.kind == "integrated",
+            kind: info.kind,
             shared,
             lost: Arc::default(),
             reason: Arc::default(),
             polling: Mutex::default(),
+            parts_done: Arc::default(),
             views: RwLock::default(),
             faults: Faults::new(),
         }
     }
 
-    /// Waits for a turn to poll. A poll that finds a device destroyed by its application frees all of its memory, so on
-    /// such a device nobody looks at mapped memory meanwhile. Of a device that only this crate has, no poll follows a loss.
+    /// Whether its memory is the host's.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.software || self.kind == "integrated"
+    }
+
+    /// Waits for a turn to poll. Of a device that only this crate has, no poll follows a loss.
     pub(crate) fn turn_to_poll(&self) -> TurnToPoll<'_> {
         let turn = self.polling.lock().unwrap_or_else(PoisonError::into_inner);
-        let views = || self.views.write().unwrap_or_else(PoisonError::into_inner);
-        TurnToPoll { _turn: turn, _views: self.shared.then(views) }
+        TurnToPoll { _turn: turn, _views: self.undisturbed() }
+    }
+
+    /// To be held by what lets wgpu look for finished work. Where its application has destroyed the device, wgpu then frees
+    /// all of its memory, so that nobody may look at what is mapped of it, or write to a buffer, which in wgpu 30.0.1 takes
+    /// the same two locks in the other order.
+    fn undisturbed(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.shared.then(|| self.views.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes to a buffer, then submits. At its end a submission looks for finished work, as a poll does.
+    pub(crate) fn submit(
+        &self,
+        buffer: &wgpu::Buffer,
+        bytes: &[u8],
+        commands: wgpu::CommandBuffer,
+    ) -> wgpu::SubmissionIndex {
+        let _undisturbed = self.undisturbed();
+        self.queue.write_buffer(buffer, 0, bytes);
+        self.queue.submit([commands])
+    }
+
+    /// Counts what was submitted last among the parts that are done, once it is.
+    pub(crate) fn count_when_done(&self) {
+        let done = self.parts_done.clone();
+        self.queue.on_submitted_work_done(move || {
+            done.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    pub(crate) fn parts_done(&self) -> usize {
+        self.parts_done.load(Ordering::Relaxed)
     }
 
     /// To be held while mapped memory is looked at.

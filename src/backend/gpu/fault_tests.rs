@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::device::Device;
+use super::device::{Device, instance};
 use super::faults::{Kind, Site};
 use super::{Gpu, adapters};
 use crate::cloud::PointCloud;
@@ -23,7 +23,7 @@ use crate::report::Report;
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Ten chunks of these, and stragglers.
-fn points() -> Vec<[i32; 3]> {
+pub(super) fn points() -> Vec<[i32; 3]> {
     let mut state = 7u32;
     let mut next = |bound: u32| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -75,7 +75,7 @@ impl Ask {
 }
 
 /// The adapter of the other GPU tests.
-fn adapter() -> Option<String> {
+pub(super) fn adapter() -> Option<String> {
     if std::env::var("LIDAR_FEATURES_TEST_GPU").is_ok_and(|v| v == "off") {
         eprintln!("skipped: LIDAR_FEATURES_TEST_GPU=off");
         return None;
@@ -98,6 +98,8 @@ struct Setting {
 
 struct Bench {
     adapter: String,
+    /// Keeps the driver loaded from device to device, as an application does that has one of its own.
+    _driver: wgpu::Instance,
     points: Vec<[i32; 3]>,
     cells: usize,
     slowest: Duration,
@@ -105,7 +107,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Option<Self> {
-        Some(Self { adapter: adapter()?, points: points(), cells: 0, slowest: Duration::ZERO })
+        let adapter = adapter()?;
+        let _driver = instance(wgpu::Backends::PRIMARY);
+        Some(Self { adapter, _driver, points: points(), cells: 0, slowest: Duration::ZERO })
     }
 
     fn engine(&self, backend: Backend, setting: Setting) -> Engine {
@@ -141,7 +145,7 @@ impl Bench {
     }
 }
 
-fn device(engine: &Engine) -> Arc<Device> {
+pub(super) fn device(engine: &Engine) -> Arc<Device> {
     device_of(engine.gpu.as_deref().unwrap()).clone()
 }
 
@@ -273,44 +277,46 @@ fn steps_that_fail_on_the_way_of_lists_leave_the_engine_usable() {
     steps_that_fail(Ask::Lists);
 }
 
-/// The device goes: the application destroys its own, or the driver says so.
+/// The driver says that the device is gone.
 #[test]
 fn a_lost_device_ends_calls_and_refuses_later_ones() {
+    losses(Kind::Loss, false);
+}
+
+/// The application destroys its own device, while nobody else polls it or submits to it.
+#[test]
+fn a_destroyed_device_ends_calls_and_refuses_later_ones() {
+    losses(Kind::Destroy, true);
+}
+
+fn losses(kind: Kind, shared: bool) {
     let Some(mut bench) = Bench::new() else { return };
     let sites =
         [Site::Allocate, Site::BeforeSubmit, Site::DuringSubmit, Site::AfterSubmit, Site::Wait, Site::Mapped];
     let mut told = 0;
     for ask in [Ask::Sums, Ask::Members] {
         let on_cpu = bench.cpu(ask);
-        for (kind, shared) in [(Kind::Loss, false), (Kind::Destroy, true)] {
-            for slots in [1, 3] {
-                let setting = Setting { slots, shared };
-                for site in sites {
-                    let engine = bench.engine(Backend::Gpu, setting);
-                    let (count, _) = reached(&mut bench, &engine, ask, site);
-                    for (turn, index) in indices(count, 2).into_iter().enumerate() {
-                        // Modes take turns, but for a full run.
-                        let modes = [Backend::Gpu, Backend::Auto];
-                        let modes = if all_wanted() { &modes[..] } else { &modes[turn % 2..=turn % 2] };
-                        for &backend in modes {
-                            let what = format!(
-                                "{ask:?}, {backend:?}, {slots} slots: {kind:?} at {site:?} {index} of {count}"
-                            );
-                            told += lose(
-                                &mut bench,
-                                (ask, &on_cpu),
-                                backend,
-                                setting,
-                                (site, kind, index),
-                                &what,
-                            );
-                        }
+        for slots in [1, 3] {
+            let setting = Setting { slots, shared };
+            for site in sites {
+                let engine = bench.engine(Backend::Gpu, setting);
+                let (count, _) = reached(&mut bench, &engine, ask, site);
+                for (turn, index) in indices(count, 2).into_iter().enumerate() {
+                    // Modes take turns, but for a full run.
+                    let modes = [Backend::Gpu, Backend::Auto];
+                    let modes = if all_wanted() { &modes[..] } else { &modes[turn % 2..=turn % 2] };
+                    for &backend in modes {
+                        let what = format!(
+                            "{ask:?}, {backend:?}, {slots} slots: {kind:?} at {site:?} {index} of {count}"
+                        );
+                        told +=
+                            lose(&mut bench, (ask, &on_cpu), backend, setting, (site, kind, index), &what);
                     }
                 }
             }
         }
     }
-    bench.print(&format!("losses, {told} of them ended the call"));
+    bench.print(&format!("{kind:?}, {told} of them ended the call"));
     assert!(told * 10 > bench.cells * 9);
 }
 
@@ -323,6 +329,10 @@ fn lose(
     (site, kind, index): (Site, Kind, usize),
     what: &str,
 ) -> usize {
+    if all_wanted() {
+        // The last line is what a driver did not survive.
+        eprintln!("{what}");
+    }
     let engine = bench.engine(backend, setting);
     let device = device(&engine);
     device.faults.arm(site, kind, index, 1);

@@ -63,7 +63,7 @@ mod planted {
     pub(crate) enum Kind {
         /// The step goes wrong in its own way.
         Step,
-        /// The device is destroyed: wgpu says so when its queue is empty.
+        /// The application destroys the device, on a thread of its own: wgpu says so when its queue is empty.
         Destroy,
         /// The driver says that the device is lost.
         Loss,
@@ -123,7 +123,9 @@ mod planted {
             self.fired.fetch_add(1, SeqCst);
             match kind {
                 Kind::Step => return true,
-                Kind::Destroy => device.device.destroy(),
+                Kind::Destroy => std::thread::scope(|scope| {
+                    scope.spawn(|| device.device.destroy());
+                }),
                 Kind::Loss => device.lose("Unknown: planted by a test".to_owned()),
                 Kind::Panic => panic!("planted by a test"),
             }

@@ -12,6 +12,7 @@ mod kernel;
 mod layout;
 mod lists;
 mod on_device;
+mod pace;
 mod payload;
 mod pipeline;
 mod pool;
@@ -37,6 +38,7 @@ pub use self::device::{AdapterInfo, adapters, required_features, required_limits
 use self::device::{Device, words_of};
 use self::lists::Use;
 pub(crate) use self::on_device::Marks;
+use self::pace::Pace;
 use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
@@ -78,6 +80,7 @@ pub(crate) struct Context {
     pub(crate) device: Arc<Device>,
     pub(crate) pool: Buffers,
     pub(crate) pipelines: Pipelines,
+    pub(crate) pace: Pace,
     pub(crate) bind_groups: Arc<BindGroups>,
     pub(crate) query_sets: QuerySets,
     /// Held by who sends work to a device that computes while it takes it.
@@ -93,7 +96,8 @@ impl Context {
             pool::on_device(device.clone(), limits.bytes()).telling(move |buffer| bound.forget(buffer));
         let pool = if reuse { pool } else { pool.without_reuse() };
         let (pipelines, query_sets) = (Pipelines::default(), QuerySets::new(reuse));
-        Self { device, pool, pipelines, bind_groups, query_sets, sending: Mutex::default() }
+        let pace = Pace::new(device.kind);
+        Self { device, pool, pipelines, pace, bind_groups, query_sets, sending: Mutex::default() }
     }
 
     fn stats(&self) -> PoolStats {
@@ -170,7 +174,7 @@ impl Gpu {
         let point = |scales: &Scales| {
             let by_radius = matches!(scales.ends, Ends::Limits(_));
             let listed = set.members().any() || scales.has_optimal() || (scales.len() > 1 && !by_radius);
-            need_of(&kernel, scales, false, listed).host_bytes(self.context.device.unified)
+            need_of(&kernel, scales, false, listed).host_bytes(self.context.device.is_unified())
         };
         // Chunks under way at one time share points in their halos, and buffers are rounded up and kept from pass to pass.
         let point = 2 * searches.iter().map(point).max().unwrap_or(0);
@@ -211,6 +215,7 @@ impl Gpu {
         each: impl Fn(&Runner<'_, '_>, &Plan, &mut Report) -> Result<T> + Sync,
     ) -> Result<T> {
         self.exclusively(job.watch, || {
+            self.context.pace.begin(scales.rule);
             let points = job.lattice.len().max(job.asked().len());
             let mut cut = need.cut(points, &self.limits, &self.context.device.device.limits())?;
             let mut core = self.limits.chunk_points;

@@ -12,7 +12,8 @@ use super::pool::Buffer;
 use crate::error::{Error, Result};
 use crate::watch::Watch;
 
-/// How long one submission may take before the device counts as hung. Software adapters share the host's cores.
+/// How long the device may take before it counts as hung, since the last part of longer work was done. Software adapters
+/// share the host's cores.
 fn patience(device: &Device) -> Duration {
     Duration::from_secs(if device.software { 600 } else { 10 })
 }
@@ -30,19 +31,6 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Waits for a submission.
-    pub(crate) fn done(self, submission: &wgpu::SubmissionIndex, stage: &'static str) -> Result<()> {
-        let (sender, receiver) = mpsc::channel();
-        if self.sleeps() {
-            return self.until(Some(submission), stage, || Some(()));
-        }
-        self.device.queue.on_submitted_work_done(move || {
-            // The receiver is gone only after a timeout, when nobody wants to know.
-            let _ = sender.send(());
-        });
-        self.until(Some(submission), stage, || receiver.try_recv().ok())
-    }
-
     /// Maps the first `bytes` of a host-visible buffer, waiting for the work that fills it, and unmaps it after `work`.
     pub(crate) fn read<T>(
         self,
@@ -128,7 +116,8 @@ impl Waiting<'_> {
         mut arrived: impl FnMut() -> Option<T>,
     ) -> Result<T> {
         let hangs = self.device.fails(Site::Wait);
-        let (start, timeout) = (Instant::now(), if hangs { Duration::ZERO } else { patience(self.device) });
+        let timeout = if hangs { Duration::ZERO } else { patience(self.device) };
+        let (mut start, mut parts) = (Instant::now(), self.device.parts_done());
         let late = || Error::Timeout { stage, seconds: timeout.as_secs() };
         loop {
             let polled = self.device.poll(match self.sleeps() {
@@ -138,8 +127,14 @@ impl Waiting<'_> {
                 false => wgpu::PollType::Poll,
             });
             self.device.alive()?;
+            let parts_now = self.device.parts_done();
+            let moves = !hangs && parts_now != parts;
+            if moves {
+                (start, parts) = (Instant::now(), parts_now);
+            }
             match polled {
                 Ok(_) => {}
+                Err(wgpu::PollError::Timeout) if moves => {}
                 Err(wgpu::PollError::Timeout) => return Err(late()),
                 Err(error) => return Err(refused(stage, &error)),
             }

@@ -8,6 +8,7 @@ use super::bindings::Bound;
 use super::faults::Site;
 use super::kernel::{Binding, Kernel};
 use super::layout::{Batch, Grid, Scale};
+use super::pace::{Work, divides};
 use super::pipeline::Pipeline;
 use super::pool::{Buffer, Request};
 use super::query_sets::QuerySet;
@@ -22,7 +23,7 @@ const UNIFORM_BYTES: u64 = 64 << 10;
 /// Most workgroups along x; more are folded into y.
 const FOLD: u32 = 32_768;
 
-/// One submission in the making.
+/// Work in the making, in one submission or in several that follow each other.
 pub(crate) struct Recorder<'c> {
     context: &'c Context,
     slot: u32,
@@ -34,7 +35,11 @@ pub(crate) struct Recorder<'c> {
     watch: &'c Watch,
     /// Dispatches go to the device one by one: a software adapter computes while it takes them, and cannot be stopped.
     in_pieces: bool,
-    /// Why one of the pieces did not.
+    /// What ran between each two time stamps, those that have any first.
+    work: Vec<Work>,
+    /// Seconds that what is not submitted yet is expected to take.
+    spent: f64,
+    /// Why a part could not be submitted.
     failed: Option<Error>,
 }
 
@@ -47,15 +52,22 @@ struct Stamps {
 /// Items of a dispatch where dispatches go one by one: some ten milliseconds' work of a software adapter.
 const PIECE: u32 = 1 << 10;
 
-/// Most stages of a submission.
-const MAX_STAGES: u32 = 8;
+/// Most stages that are timed, each counted once in every submission that it goes over.
+const MAX_STAGES: u32 = 64;
 
 /// One dispatch, its bindings made.
 pub(crate) struct Step {
     pipeline: Arc<Pipeline>,
     bindings: wgpu::BindGroup,
-    /// Offset of the batch's block, and workgroups.
-    batches: Vec<(u32, u32, u32)>,
+    kernel: Kernel,
+    batches: Vec<Dispatch>,
+}
+
+struct Dispatch {
+    /// Of the batch's block.
+    offset: u32,
+    groups: (u32, u32),
+    items: u32,
 }
 
 impl<'c> Recorder<'c> {
@@ -82,7 +94,8 @@ impl<'c> Recorder<'c> {
             .then(|| Ok(Stamps { set: context.query_sets.take(make)?, stages: Vec::new() }))
             .transpose()?;
         let in_pieces = context.device.software && watch.may_cancel();
-        Ok(Self { context, slot, uniforms, bytes, encoder, stamps, watch, in_pieces, failed: None })
+        let (work, spent, failed) = (Vec::new(), 0.0, None);
+        Ok(Self { context, slot, uniforms, bytes, encoder, stamps, watch, in_pieces, work, spent, failed })
     }
 
     /// Bytes of a storage buffer that are bound: the whole of it, or as much as may be bound. Where a chunk asks for less of
@@ -152,9 +165,10 @@ impl<'c> Recorder<'c> {
         let per_group = kernel.items_per_group();
         let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
         let count = items.end.saturating_sub(items.start);
-        // Prefix sums go by workgroups, all at once.
-        let divisible = !matches!(kernel, Kernel::Scan | Kernel::ScanAdd);
-        let most = if self.in_pieces && divisible { most.min(PIECE) } else { most };
+        let most = match self.in_pieces && divides(kernel) {
+            true => most.min(PIECE),
+            false => self.context.pace.items(kernel, most),
+        };
         let most = most.max(count.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);
         let mut batches = Vec::new();
         let mut first = items.start;
@@ -163,10 +177,11 @@ impl<'c> Recorder<'c> {
             let groups = (end - first).div_ceil(per_group);
             let width = groups.min(FOLD);
             let offset = self.block(&Batch { first, end, width, pad: 0 })?;
-            batches.push((offset, width, groups.div_ceil(width)));
+            let groups = (width, groups.div_ceil(width));
+            batches.push(Dispatch { offset, groups, items: end - first });
             first = end;
         }
-        Ok(Step { pipeline, bindings, batches })
+        Ok(Step { pipeline, bindings, kernel: kernel.clone(), batches })
     }
 
     fn block(&mut self, batch: &Batch) -> Result<u32> {
@@ -189,68 +204,92 @@ impl<'c> Recorder<'c> {
         self.encoder.copy_buffer_to_buffer(from, from_offset, to, to_offset, Some(bytes));
     }
 
-    /// Runs steps one after the other, timed together as `stage`.
+    /// Runs steps one after the other, timed together as `stage`, in as many submissions as they are long.
     pub(crate) fn pass(&mut self, stage: &'static str, steps: &[Step]) {
-        let stamp = self.stamps.as_mut().filter(|s| s.stages.len() < MAX_STAGES as usize).map(|s| {
-            s.stages.push(stage);
-            2 * s.stages.len() as u32 - 2
-        });
-        let dispatches: Vec<_> =
-            steps.iter().flat_map(|step| step.batches.iter().map(move |batch| (step, *batch))).collect();
-        let pieces = if self.in_pieces { dispatches.len().max(1) } else { 1 };
-        for piece in 0..pieces {
-            let own = match self.in_pieces {
-                true => dispatches.get(piece..=piece).unwrap_or_default(),
-                false => &dispatches,
-            };
-            let set = self.stamps.as_ref().map(|stamps| &*stamps.set);
-            let [begins, ends] = [piece == 0, piece + 1 == pieces];
-            let timestamp_writes = set.zip(stamp).filter(|_| begins || ends).map(|(query_set, first)| {
-                wgpu::ComputePassTimestampWrites {
-                    query_set,
-                    beginning_of_pass_write_index: begins.then_some(first),
-                    end_of_pass_write_index: ends.then_some(first + 1),
+        let all = steps.iter().flat_map(|step| step.batches.iter().map(move |batch| (step, batch)));
+        let all: Vec<(&Step, &Dispatch)> = all.collect();
+        let work = |part: &[(&Step, &Dispatch)]| -> Work {
+            part.iter().map(|(step, batch)| (step.kernel.clone(), batch.items)).collect()
+        };
+        if self.in_pieces {
+            // More than can be timed one by one.
+            let stamp = self.stamp(stage, work(&all));
+            let pieces = all.len().max(1);
+            for piece in 0..pieces {
+                if piece > 0 {
+                    self.submit_part();
                 }
-            });
-            let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
-            let mut pass = self.encoder.begin_compute_pass(&descriptor);
-            for &(step, (offset, width, height)) in own {
-                pass.set_pipeline(&step.pipeline.pipeline);
-                pass.set_bind_group(0, &step.bindings, &[offset]);
-                pass.dispatch_workgroups(width, height, 1);
+                let own = all.get(piece..=piece).unwrap_or_default();
+                self.record(stage, own, stamp, [piece == 0, piece + 1 == pieces]);
             }
-            drop(pass);
-            if self.in_pieces {
-                self.send_piece();
+            return;
+        }
+        let items: Vec<_> = all.iter().map(|(step, batch)| (&step.kernel, batch.items)).collect();
+        let parts = self.context.pace.parts(&items, &mut self.spent);
+        for (i, part) in parts.into_iter().enumerate() {
+            if i > 0 {
+                self.submit_part();
+            }
+            if !part.is_empty() {
+                let stamp = self.stamp(stage, work(&all[part.clone()]));
+                self.record(stage, &all[part], stamp, [true; 2]);
             }
         }
     }
 
-    /// Sends what is recorded so far, unless the call is cancelled.
-    fn send_piece(&mut self) {
-        let device = &self.context.device;
-        let next = device.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: None });
-        let piece = std::mem::replace(&mut self.encoder, next);
+    /// The first of two time stamps for some work of a stage.
+    fn stamp(&mut self, stage: &'static str, work: Work) -> Option<u32> {
+        self.work.push(work);
+        let stamps = self.stamps.as_mut().filter(|stamps| stamps.stages.len() < MAX_STAGES as usize)?;
+        stamps.stages.push(stage);
+        Some(2 * stamps.stages.len() as u32 - 2)
+    }
+
+    /// Dispatches in one pass, which has the first of two time stamps at its beginning, the second at its end, or both.
+    fn record(
+        &mut self,
+        stage: &'static str,
+        dispatches: &[(&Step, &Dispatch)],
+        stamp: Option<u32>,
+        [begins, ends]: [bool; 2],
+    ) {
+        let set = self.stamps.as_ref().map(|stamps| &*stamps.set);
+        let timestamp_writes = set.zip(stamp).filter(|_| begins || ends).map(|(query_set, first)| {
+            wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: begins.then_some(first),
+                end_of_pass_write_index: ends.then_some(first + 1),
+            }
+        });
+        let descriptor = wgpu::ComputePassDescriptor { label: Some(stage), timestamp_writes };
+        let mut pass = self.encoder.begin_compute_pass(&descriptor);
+        for (step, batch) in dispatches {
+            pass.set_pipeline(&step.pipeline.pipeline);
+            pass.set_bind_group(0, &step.bindings, &[batch.offset]);
+            pass.dispatch_workgroups(batch.groups.0, batch.groups.1, 1);
+        }
+    }
+
+    /// Submits what was recorded so far unless the call is cancelled, and goes on.
+    fn submit_part(&mut self) {
+        let descriptor = wgpu::CommandEncoderDescriptor { label: None };
+        let next = self.context.device.device.create_command_encoder(&descriptor);
+        let recorded = std::mem::replace(&mut self.encoder, next);
         if self.failed.is_some() {
             return;
         }
-        self.failed = self.in_turn(|| {
-            device.checked("submitting", || {
-                device.queue.write_buffer(&self.uniforms, 0, &self.bytes);
-                device.queue.submit([piece.finish()])
-            })
-        });
-    }
-
-    /// Why something was not sent. Slots take turns at a software adapter, so that none begins after the call was cancelled.
-    fn in_turn<T>(&self, send: impl FnOnce() -> Result<T>) -> Option<Error> {
-        let _turn = self.context.sending.lock().unwrap_or_else(PoisonError::into_inner);
-        self.watch.check().and_then(|()| send()).err()
+        // Slots take turns at a software adapter, so that none begins after the call was cancelled.
+        let sending = || self.context.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.in_pieces.then(sending);
+        let sent =
+            self.watch.check().and_then(|()| send(self.context, &self.uniforms, &self.bytes, recorded));
+        self.failed = sent.err();
+        self.context.device.count_when_done();
     }
 
     /// Submits; the time stamps go to the end of `readback`, behind `used` bytes.
     pub(crate) fn submit(self, readback: Option<(&Buffer, u64)>) -> Result<Submitted> {
-        let Self { context, slot, uniforms, bytes, mut encoder, stamps, failed, .. } = self;
+        let Self { context, slot, uniforms, bytes, mut encoder, stamps, work, failed, .. } = self;
         if let Some(error) = failed {
             return Err(error);
         }
@@ -265,20 +304,30 @@ impl<'c> Recorder<'c> {
             encoder.copy_buffer_to_buffer(&resolve, 0, buffer, used, Some(u64::from(count) * 8));
             (stages, resolved, stamped) = (stamps.stages, Some(resolve), Some(stamps.set));
         }
-        let device = &context.device;
-        device.fails(Site::BeforeSubmit);
-        let index = device.checked("submitting", || {
-            device.queue.write_buffer(&uniforms, 0, &bytes);
-            if device.fails(Site::Submit) {
-                encoder.copy_buffer_to_buffer(&uniforms, 0, &uniforms, 0, Some(4));
-            }
-            let commands = encoder.finish();
-            device.fails(Site::DuringSubmit);
-            device.queue.submit([commands])
-        })?;
-        device.fails(Site::AfterSubmit);
-        Ok(Submitted { index, stages, _held: (uniforms, resolved, stamped) })
+        let index = send(context, &uniforms, &bytes, encoder)?;
+        Ok(Submitted { index, work, stages, _held: (uniforms, resolved, stamped) })
     }
+}
+
+/// Submits what was recorded, with the uniform blocks that it reads.
+fn send(
+    context: &Context,
+    uniforms: &Buffer,
+    blocks: &[u8],
+    mut encoder: wgpu::CommandEncoder,
+) -> Result<wgpu::SubmissionIndex> {
+    let device = &context.device;
+    device.fails(Site::BeforeSubmit);
+    let index = device.checked("submitting", || {
+        if device.fails(Site::Submit) {
+            encoder.copy_buffer_to_buffer(uniforms, 0, uniforms, 0, Some(4));
+        }
+        let commands = encoder.finish();
+        device.fails(Site::DuringSubmit);
+        device.submit(uniforms, blocks, commands)
+    })?;
+    device.fails(Site::AfterSubmit);
+    Ok(index)
 }
 
 /// Room for time stamps behind a readback's own bytes.
@@ -288,6 +337,8 @@ pub(crate) const STAMP_BYTES: u64 = 16 * MAX_STAGES as u64;
 pub(crate) struct Submitted {
     /// What to wait for.
     pub(crate) index: wgpu::SubmissionIndex,
+    /// What ran between each two time stamps, those that have any first.
+    pub(crate) work: Vec<Work>,
     stages: Vec<&'static str>,
     _held: (Buffer, Option<Buffer>, Option<QuerySet>),
 }

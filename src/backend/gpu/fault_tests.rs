@@ -19,8 +19,10 @@ use crate::frame::Frame;
 use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::report::Report;
 
-/// A call may take this long, whatever happens.
-const LONGEST: Duration = Duration::from_secs(10);
+/// A call may take this long, whatever happens. Software adapters share the cores with whatever else the machine does.
+fn longest(device: &Device) -> Duration {
+    Duration::from_secs(if device.software { 60 } else { 10 })
+}
 
 /// Ten chunks of these, and stragglers.
 pub(super) fn points() -> Vec<[i32; 3]> {
@@ -136,7 +138,11 @@ impl Bench {
         let start = Instant::now();
         let done = ask.of(engine, &self.points);
         self.slowest = self.slowest.max(start.elapsed());
-        assert!(start.elapsed() < LONGEST, "{ask:?} took {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < longest(device_of(engine.gpu.as_deref().unwrap())),
+            "{ask:?} took {:?}",
+            start.elapsed()
+        );
         done
     }
 

@@ -36,6 +36,8 @@ struct Shared<B, U> {
     /// Oldest first.
     idle: Vec<Idle<B, U>>,
     limit: u64,
+    /// Bytes of buffers that are being created: the limit holds for those as well.
+    creating: u64,
     /// Whether buffers that come back wait for the next user.
     keep: bool,
     stats: PoolStats,
@@ -148,7 +150,7 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
     /// A pool that keeps buffers in use and idle within `limit` bytes.
     pub(crate) fn new(limit: u64, create: impl Fn(u64, U) -> Result<B> + Send + Sync + 'static) -> Self {
         let (stats, given_up) = (PoolStats::default(), Box::new(|_| {}));
-        let shared = Shared { idle: Vec::new(), limit, keep: true, stats, given_up };
+        let shared = Shared { idle: Vec::new(), limit, creating: 0, keep: true, stats, given_up };
         Self { shared: Arc::new(Mutex::new(shared)), create: Box::new(create) }
     }
 
@@ -176,11 +178,13 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
             }
             let left = shared.limit.saturating_sub(class);
             shared.trim_to(left);
-            if class > shared.limit || shared.stats.bytes_in_use > left {
+            if class > shared.limit || shared.stats.bytes_in_use + shared.creating > left {
                 shared.stats.refusals += 1;
                 return Err(Error::GpuOutOfMemory { bytes: class, what });
             }
+            shared.creating += class;
         }
+        let reserved = Reserved { shared: &self.shared, bytes: class };
         let start = Instant::now();
         let created = match (self.create)(class, usage) {
             Err(Error::GpuOutOfMemory { .. }) => {
@@ -193,6 +197,8 @@ impl<B, U: Copy + PartialEq> Pool<B, U> {
             other => other,
         };
         let mut shared = lock(&self.shared);
+        std::mem::forget(reserved);
+        shared.creating -= class;
         shared.stats.misses += 1;
         shared.stats.allocation_seconds += start.elapsed().as_secs_f64();
         let buffer = created.map_err(|error| match error {
@@ -252,12 +258,25 @@ impl<B, U> Shared<B, U> {
 
     /// Drops the oldest idle buffers until all bytes are at most `most`, or none is idle.
     fn trim_to(&mut self, most: u64) {
-        while self.stats.bytes_in_use + self.stats.bytes_idle > most && !self.idle.is_empty() {
+        while self.stats.bytes_in_use + self.stats.bytes_idle + self.creating > most && !self.idle.is_empty()
+        {
             let Made { number, bytes, .. } = self.idle.remove(0).made;
             self.stats.bytes_idle -= bytes;
             (self.given_up)(number);
             self.stats.trims += 1;
         }
+    }
+}
+
+/// Bytes of a buffer in the making, given back if that fails.
+struct Reserved<'p, B, U> {
+    shared: &'p Mutex<Shared<B, U>>,
+    bytes: u64,
+}
+
+impl<B, U> Drop for Reserved<'_, B, U> {
+    fn drop(&mut self) {
+        lock(self.shared).creating -= self.bytes;
     }
 }
 
@@ -287,6 +306,7 @@ pub(crate) fn on_device(device: Arc<super::device::Device>, limit: u64) -> Buffe
 mod tests {
     use super::*;
     use proptest::strategy::Strategy;
+    use std::sync::OnceLock;
     use std::sync::atomic::AtomicU64;
 
     fn pool(limit: u64) -> Pool<u64, u8> {
@@ -430,6 +450,28 @@ mod tests {
         let error = pool.acquire(of(1 << 24), 0, "b").map(|_| ()).unwrap_err();
         assert!(matches!(error, Error::GpuOutOfMemory { what: "b", .. }));
         assert_eq!(pool.stats().bytes_idle, 0);
+    }
+
+    #[test]
+    fn what_others_are_creating_counts_for_the_limit() {
+        let pool: Arc<OnceLock<Pool<u64, u8>>> = Arc::default();
+        let (inner, first) = (pool.clone(), AtomicBool::new(true));
+        let create = move |bytes, _| {
+            if first.swap(false, Ordering::SeqCst) {
+                // Another slot asks meanwhile, for what would be one byte class too much, and for what fits.
+                let pool = inner.get().unwrap();
+                let refused = pool.acquire(of(512 << 10), 1, "b").map(|_| ()).unwrap_err();
+                assert!(matches!(refused, Error::GpuOutOfMemory { what: "b", .. }));
+                drop(pool.acquire(of(256 << 10), 1, "c").unwrap());
+                return Err(Error::GpuOutOfMemory { bytes, what: "device" });
+            }
+            Ok(bytes)
+        };
+        let pool = pool.get_or_init(|| Pool::new(1 << 20, create));
+        drop(pool.acquire(of(768 << 10), 0, "a").unwrap());
+        assert!(pool.stats().bytes_peak <= 1 << 20);
+        // Nothing stays reserved.
+        assert!(pool.acquire(of(1 << 20), 0, "all").is_ok());
     }
 
     /// A buffer's name, bytes and usage.

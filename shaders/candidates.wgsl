@@ -78,7 +78,7 @@
                 }
                 more = cube.z <= cube_high.z;
             }
-            if (steps > STEP_LIMIT) {
+            if (steps > batch.steps) {
                 // Checked before the points are visited: a crowded place costs its straggler nothing here.
                 given_up = true;
                 more = false;

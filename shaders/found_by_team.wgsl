@@ -32,7 +32,7 @@
                     let stop = cell_starts[first + x_high + 1u];
                     let begin = cell_starts[first + x_low];
                     steps += stop - begin;
-                    given_up = steps > STEP_LIMIT;
+                    given_up = steps > batch.steps;
                     if (!given_up) {
                         for (var j = begin; j < stop; j += 1u) {
                             let candidate = sorted[j];
@@ -42,6 +42,6 @@
                 }
             }
         }
-        given_up = given_up || steps > STEP_LIMIT;
+        given_up = given_up || steps > batch.steps;
     }
 }

@@ -35,7 +35,8 @@ struct Batch {
     end: u32,
     // Workgroups along x; dispatches are folded into two dimensions.
     width: u32,
-    _pad: u32,
+    // Rows and points that one invocation may visit, and places in a list that it may move.
+    steps: u32,
 }
 
 fn item(batch: Batch, group: vec3<u32>, local: u32) -> u32 {

@@ -166,7 +166,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             slot += 1u;
             steps += 1u;
-            given_up = steps > STEP_LIMIT;
+            given_up = steps > batch.steps;
         }
     }
     #end

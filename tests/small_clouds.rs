@@ -112,6 +112,27 @@ fn every_small_cloud_agrees_with_brute_force() {
     assert!(values.compared > 1000 && shapes.iter().all(|count| *count > 0));
 }
 
+/// Points of a crowd lie in their cells in whatever order the device's threads brought them there, and lists that take a
+/// part of them are sorted from it: in many steps if it is a bad one. Engines beside each other make for bad ones.
+#[test]
+fn crowds_come_in_any_order() {
+    let cloud = seeded::cloud(46).0;
+    assert!(cloud.len() > 1500, "{}", cloud.name);
+    let truth = oracle::neighbors(&cloud.points, 128);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for (name, engine) in engines() {
+                    for run in 0..6 {
+                        let (found, _) = engine.neighbors(&cloud.borrow(), knn(128)).unwrap();
+                        compare::assert_neighbors(&found, &truth, 128, &format!("run {run} on the {name}"));
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// Zeros of either sign are one place, and what is too small for a quantum is zero.
 #[test]
 fn signed_zeros_and_denormals_are_zeros() {

@@ -143,6 +143,8 @@ pub(crate) struct Device {
     pub(crate) queue: wgpu::Queue,
     pub(crate) name: String,
     pub(crate) software: bool,
+    /// Steps that an invocation of a search may take before it leaves its query to others.
+    pub(crate) steps: u32,
     /// As [`AdapterInfo::kind`].
     pub(crate) kind: &'static str,
     /// The application has it too: it may poll, submit and destroy it, and it hears of errors and loss.
@@ -211,11 +213,13 @@ impl Device {
     }
 
     fn new(device: wgpu::Device, queue: wgpu::Queue, info: &AdapterInfo, shared: bool) -> Self {
+        let steps = most_steps(&device.adapter_info());
         Self {
             device,
             queue,
             name: info.to_string(),
             software: info.is_software(),
+            steps,
             kind: info.kind,
             shared,
             lost: Arc::default(),
@@ -353,6 +357,22 @@ impl Device {
             self.lose(words_of(panic.as_ref()).to_owned());
             Ok(wgpu::PollStatus::Poll)
         })
+    }
+}
+
+/// Steps of an invocation on hardware, whose watchdogs end what runs too long.
+const MOST_STEPS: u32 = 30_000;
+/// Loop iterations of a shader on lavapipe, less what is not counted as steps. It ends all loops after 65,535, without a
+/// word and not for each loop anew: those of all lanes of a subgroup together, whose steps may all fall on different ones.
+const MOST_SHARED_STEPS: u32 = 56_000;
+/// Lanes of a software adapter that does not say how many it has: those of the widest vectors there are.
+const MOST_LANES: u32 = 16;
+
+fn most_steps(info: &wgpu::AdapterInfo) -> u32 {
+    let lanes = if info.subgroup_max_size == 0 { MOST_LANES } else { info.subgroup_max_size };
+    match info.device_type {
+        wgpu::DeviceType::Cpu => (MOST_SHARED_STEPS / lanes).min(MOST_STEPS),
+        _ => MOST_STEPS,
     }
 }
 

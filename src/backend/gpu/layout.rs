@@ -32,7 +32,7 @@ pub(crate) struct Batch {
     pub(crate) first: u32,
     pub(crate) end: u32,
     pub(crate) width: u32,
-    pub(crate) pad: u32,
+    pub(crate) steps: u32,
 }
 
 /// `Scale` of evaluate.wgsl.

@@ -176,7 +176,7 @@ impl<'c> Recorder<'c> {
             let end = first.saturating_add(most).min(items.end);
             let groups = (end - first).div_ceil(per_group);
             let width = groups.min(FOLD);
-            let offset = self.block(&Batch { first, end, width, pad: 0 })?;
+            let offset = self.block(&Batch { first, end, width, steps: self.context.device.steps })?;
             let groups = (width, groups.div_ceil(width));
             batches.push(Dispatch { offset, groups, items: end - first });
             first = end;

@@ -60,8 +60,6 @@ const EMPTY_RUN: u32 = 64;
 const LOOKED_FAR: u32 = 1 << 31;
 /// Row ranges gathered before their points are visited.
 const RANGES: u32 = 8;
-/// Rows and points that one invocation may visit: lavapipe ends all loops after 65,535 iterations, without a word.
-const STEP_LIMIT: u32 = 30_000;
 /// Search radii tried before a query is left to the CPU.
 const ATTEMPTS: u32 = 16;
 /// How far the kernel with the narrow distances looks, in quanta.
@@ -103,7 +101,6 @@ impl Text {
             .constant("EMPTY_RUN", EMPTY_RUN)
             .constant("LOOKED_FAR", LOOKED_FAR)
             .constant("RANGES", RANGES)
-            .constant("STEP_LIMIT", STEP_LIMIT)
             .constant("ATTEMPTS", ATTEMPTS)
             .constant("FLAG_FEW", Flags::FEW.0)
             .constant("FLAG_IDENTICAL", Flags::IDENTICAL.0)

@@ -272,7 +272,7 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("first", offset_of!(Batch, first)),
                 ("end", offset_of!(Batch, end)),
                 ("width", offset_of!(Batch, width)),
-                ("_pad", offset_of!(Batch, pad)),
+                ("steps", offset_of!(Batch, steps)),
             ],
         ),
         (

@@ -1,11 +1,16 @@
-// Every point within `reach` of `q`, and some more, shared out among the lanes by coarse cubes.
+// Every point within `reach` of `q`, and some more, shared out among the lanes: by coarse cubes where there are as many as
+// lanes; else all lanes go through all cubes and share the points of each row.
 {
     let low = q - vec3<f32>(reach + grid.slack);
     let high = q + vec3<f32>(reach + grid.slack);
     let cube_low = cube_along(low, grid);
     let along = cube_along(high, grid) - cube_low + vec3<u32>(1u);
     let reach_sq = reach * reach;
-    for (var which = lane; which < along.x * along.y * along.z && !given_up; which += WORKGROUP) {
+    let cubes = along.x * along.y * along.z;
+    let by_cube = cubes >= WORKGROUP;
+    let stride = select(WORKGROUP, 1u, by_cube);
+    let offset = select(lane, 0u, by_cube);
+    for (var which = lane - offset; which < cubes && !given_up; which += WORKGROUP / stride) {
         steps += 1u;
         let cube = cube_low + vec3<u32>(which % along.x, which / along.x % along.y, which / along.x / along.y);
         let index = cube_index(cube, grid);
@@ -31,10 +36,10 @@
                     let first = base + (z * cuts + y) * cuts;
                     let stop = cell_starts[first + x_high + 1u];
                     let begin = cell_starts[first + x_low];
-                    steps += stop - begin;
+                    steps += (stop - begin) / stride;
                     given_up = steps > batch.steps;
                     if (!given_up) {
-                        for (var j = begin; j < stop; j += 1u) {
+                        for (var j = begin + offset; j < stop; j += stride) {
                             let candidate = sorted[j];
                             #body
                         }

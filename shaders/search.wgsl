@@ -211,7 +211,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #end
     if (given_up) {
-        leave(1u, row);
+        leave(0u, position);
         return;
     }
     output[row] = seen;
@@ -227,7 +227,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #end
     if (given_up) {
-        leave(1u, row);
+        leave(0u, position);
         return;
     }
     #shell_write

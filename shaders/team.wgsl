@@ -2,30 +2,13 @@
 // around it. Its lanes share those out, and each keeps the k nearest of its own; the k-th of all is then found by
 // halving, and the lanes' sums are joined. Writes what search.wgsl does, in the wide distances.
 
-var<workgroup> entry: u32;
 var<workgroup> tally: array<atomic<u32>, 32>;
-// Lanes that gave up, members, and members nearer than the last.
-var<workgroup> gave_up: atomic<u32>;
-var<workgroup> members: atomic<u32>;
+// Members nearer than the last.
 var<workgroup> nearer_members: atomic<u32>;
-// What comes next is decided once, so that no lane goes another way.
-var<workgroup> verdict: u32;
-var<workgroup> parts: array<Sums, WORKGROUP>;
-
-const AGAIN: u32 = 0u;
-const FOUND: u32 = 1u;
-const LEFT: u32 = 2u;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    if (lane == 0u) {
-        let which = batch.first + group.y * batch.width + group.x;
-        entry = NO_NEIGHBOR;
-        if (which < batch.end && which < atomicLoad(&queue[0])) {
-            entry = atomicLoad(&queue[2u + which]);
-        }
-    }
-    let queued = workgroupUniformLoad(&entry);
+    let queued = queued_for(group, lane);
     if (queued == NO_NEIGHBOR) {
         return;
     }
@@ -176,14 +159,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         return;
     }
-    parts[lane] = sums;
-    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if (lane < half) {
-            parts[lane] = merged(parts[lane], parts[lane + half]);
-        }
-    }
+    sums = joined(sums, lane);
     if (lane == 0u) {
-        write_record(row, parts[0]);
+        write_record(row, sums);
     }
 }

@@ -3,13 +3,15 @@
 
 mod common;
 
+use std::collections::{HashMap, HashSet};
+
 use common::clouds::{self, Cloud};
 use common::compare::{self, Outcome};
 use common::gpu::{gpu_engine, gpu_engine_with};
 use common::local::Local;
 use common::oracle::{self, Lists};
 use common::{cpu_engine, features, tolerance};
-use lidar_features::{Feature, Flags, Neighborhood};
+use lidar_features::{Feature, Flags, Input, Neighborhood, Options};
 
 /// Radii in quanta, from fewer members than points at one place to more than a kernel visits.
 const RADII: [f64; 5] = [0.5, 3.0, 17.3, 60.0, 400.0];
@@ -138,13 +140,68 @@ fn wide_and_crowded_balls_agree() {
         let lists = within(&cloud, (quanta * quanta) as u64);
         columns_agree(&gpu, &cloud, radius(&cloud, quanta), &lists, &format!("{quanta} quanta"));
     }
-    // Few places, so that the CPU has few searches.
-    let crowd = clouds::uniform(40_000, 6);
-    let set = lidar_features::FeatureSet::parse("neighbor_count,eigenvalues,vertical_range").unwrap();
-    let rule = radius(&crowd, 60.0);
-    let (actual, report) = gpu.features(&crowd.borrow(), &set, rule).unwrap();
-    assert_eq!(report.stragglers, crowd.len());
-    assert!(actual.get(Feature::NeighborCount).unwrap().iter().all(|n| *n == 40_000.0));
+}
+
+/// Brings one point of each place to the front, in the order of their first; how many places there are.
+fn one_of_each_place_first(cloud: &mut Cloud) -> usize {
+    let mut seen = HashSet::new();
+    cloud.points.sort_by_cached_key(|p| !seen.insert(*p));
+    seen.len()
+}
+
+/// More points than one invocation visits lie within the radius: workgroups take them, of a few cubes and of many, of the
+/// cloud's own points and of foreign queries.
+#[test]
+fn crowds_within_a_radius_are_shared_out() {
+    let Some(gpu) = gpu_engine() else { return };
+    let few_cubes = clouds::uniform(40_000, 6);
+    let mut many_cubes = clouds::uniform(90_000, 8);
+    many_cubes.points.iter_mut().flatten().for_each(|v| *v *= 40);
+    let options = Options::default();
+    let mut all = Outcome::default();
+    for (mut cloud, quanta) in [(few_cubes, 60.0), (many_cubes, 260.5)] {
+        let places = one_of_each_place_first(&mut cloud);
+        let first = Cloud::new("places", cloud.points[..places].to_vec());
+        let radii = [quanta / 3.0, quanta];
+        let scales = radii.map(|quanta| radius(&cloud, quanta));
+        let set = features(&cloud);
+        let (columns, report) = gpu.features_at_scales(&cloud.borrow(), &set, &scales, &options).unwrap();
+        assert_eq!(report.stragglers, 0, "{}", cloud.name);
+        let (of_places, report) =
+            gpu.features_at(&first.borrow(), &cloud.borrow(), &set, scales[1], &options).unwrap();
+        assert_eq!(report.stragglers, 0, "places of {}", cloud.name);
+        for (quanta, rule) in radii.into_iter().zip(scales) {
+            let limit = (quanta * quanta) as u64;
+            let members = |p: &[i32; 3]| -> Vec<(u64, u32)> {
+                let all = cloud.points.iter().zip(0..).map(|(q, i)| (oracle::dist_sq(*p, *q), i));
+                all.filter(|member| member.0 <= limit).collect()
+            };
+            let lists: Lists = first.points.iter().map(members).collect();
+            let locals = oracle::locals(&cloud, &lists, usize::MAX);
+            let (expected, _) = cpu_engine().features(&cloud.borrow(), &set, rule).unwrap();
+            let of = |feature| columns.get_in(feature, rule).unwrap();
+            let table = set.iter().map(|f| (f, of(f)[..places].to_vec())).collect();
+            let value = |f: Feature, i: usize| Some(f64::from(expected.get(f)?[i]));
+            let outcome = compare::columns(&table, value, &locals, tolerance::of_catalogue);
+            outcome.assert_clean(&format!("{}, {quanta} quanta", cloud.name));
+            all.absorb(outcome);
+            // Whoever shares a place shares its columns, to the bit.
+            let place_of: HashMap<[i32; 3], usize> = first.points.iter().copied().zip(0..).collect();
+            for feature in set.iter().filter(|f| f.row().inputs == [Input::Xyz]) {
+                let same = |(i, p): (usize, &[i32; 3])| {
+                    of(feature)[i].to_bits() == of(feature)[place_of[p]].to_bits()
+                };
+                assert!(cloud.points.iter().enumerate().all(same), "{feature} of {}", cloud.name);
+            }
+        }
+        // A foreign query is no member: what does not count it out is that of the point there.
+        for feature in ["neighbor_count", "eigenvalue_1", "eigenvalue_3", "vertical_range"] {
+            let feature: Feature = feature.parse().unwrap();
+            let (found, own) = (of_places.get(feature).unwrap(), columns.get_in(feature, scales[1]).unwrap());
+            assert!(found.iter().zip(own).all(|(a, b)| a.to_bits() == b.to_bits()), "{feature}");
+        }
+    }
+    println!("{all}");
 }
 
 #[test]

@@ -187,7 +187,9 @@ impl Search<'_> {
     }
 
     fn lists(&self, places: impl Iterator<Item = [i32; 3]>) -> Vec<Vec<(u64, u32)>> {
-        self.index.lists_of(&places.map(Center::Foreign).collect::<Vec<_>>(), self.rule, self.watch)
+        let centers: Vec<_> = places.map(Center::Foreign).collect();
+        let lists = self.index.lists_of(&centers, self.rule, usize::MAX, self.watch);
+        lists.into_iter().map(Option::unwrap_or_default).collect()
     }
 
     fn lists_of(&self, points: &[u32]) -> Vec<Vec<(u64, u32)>> {
@@ -303,7 +305,11 @@ mod tests {
         let rule = Neighborhood::knn(4).unwrap().rule(lattice.len(), &frame);
         let searched: std::collections::HashMap<u32, Found> = found.into_iter().map(|f| (f.at, f)).collect();
         for place in &places {
-            let last = index.lists_of(&[Center::Foreign(place.point)], rule, watch)[0].last().unwrap().0;
+            let last = index.lists_of(&[Center::Foreign(place.point)], rule, usize::MAX, watch)[0]
+                .as_ref()
+                .and_then(|list| list.last())
+                .unwrap()
+                .0;
             match searched.get(&place.at) {
                 Some(found) => assert_eq!((found.nearest, found.needed), (Some(0), Some(last.isqrt()))),
                 None => assert!(last.isqrt() <= place.room, "{place:?}"),

@@ -16,12 +16,14 @@ pub fn neighbors(points: &[[i32; 3]], k: usize) -> Lists {
     neighbors_of(points, points, k)
 }
 
+/// Squared distance of two places.
+pub fn dist_sq(p: [i32; 3], q: [i32; 3]) -> u64 {
+    let sum: i128 = (0..3).map(|a| (i128::from(p[a]) - i128::from(q[a])).pow(2)).sum();
+    sum.try_into().unwrap()
+}
+
 /// The `min(k, n)` points nearest to each of some places.
 pub fn neighbors_of(places: &[[i32; 3]], points: &[[i32; 3]], k: usize) -> Lists {
-    let dist_sq = |p: [i32; 3], q: [i32; 3]| -> u64 {
-        let sum: i128 = (0..3).map(|a| (i128::from(p[a]) - i128::from(q[a])).pow(2)).sum();
-        sum.try_into().unwrap()
-    };
     let list = |p: &[i32; 3]| {
         let mut all: Vec<_> = (0u32..).zip(points).map(|(j, q)| (dist_sq(*p, *q), j)).collect();
         all.sort_unstable();

@@ -7,7 +7,7 @@ use super::search::Search;
 use crate::backend::{Job, Known, PointAttributes};
 use crate::features::{Around, Attributes, FeatureSet, Flags, Input, LANES, Members, Row, Shape, quadric};
 use crate::moments::Moments;
-use crate::scales::Scales;
+use crate::scales::{Ends, Scales};
 
 /// What is to be computed of every point.
 pub(super) struct Evaluator<'a> {
@@ -22,8 +22,10 @@ pub(super) struct Evaluator<'a> {
     members: Members,
     with_plane: bool,
     with_distances: bool,
-    /// Whether sums over all members are enough, which do not depend on their order.
+    /// Whether sums over all members of one neighbourhood are enough, which do not depend on their order; or over those of
+    /// several radii.
     in_any_order: bool,
+    within_radii: bool,
 }
 
 /// One value: of which neighbourhood, of which point, of which column (`None`: the flags), and its bits.
@@ -45,6 +47,7 @@ impl<'a> Evaluator<'a> {
             with_plane: set.needs_plane(),
             with_distances: set.needs_distance_sum(),
             in_any_order: scales.len() == 1 && !scales.has_optimal() && !set.members().any(),
+            within_radii: matches!(scales.ends, Ends::Limits(_)) && !set.members().any(),
             job,
             scales,
             known,
@@ -106,11 +109,21 @@ impl<'a> Evaluator<'a> {
         points: &[u32],
         put: &mut impl FnMut(Value),
     ) {
+        let quantum = self.job.lattice.frame.quantum();
+        if self.within_radii {
+            let mut moments = vec![Moments::default(); self.scales.len()];
+            search.moments(center, self.scales, &mut moments);
+            for (scale, moments) in moments.iter().enumerate() {
+                let radius = self.radii[scale];
+                let mut shape = Shape::new(moments, quantum, radius, Attributes::default(), self.with_plane);
+                self.put_site(scale, moments.flags, &mut shape, points, put, |_, _| Flags::default());
+            }
+            return;
+        }
         let mut lengths = std::mem::take(&mut search.lengths);
         search.find(center, self.scales.rule);
         let (found, offsets) = search.members();
         self.scales.lengths(found, offsets, &mut lengths);
-        let quantum = self.job.lattice.frame.quantum();
         for (scale, &length) in lengths.iter().enumerate() {
             let (found, offsets) = (&found[..length], &offsets[..length]);
             let moments = Moments::new(offsets, center.is_foreign());

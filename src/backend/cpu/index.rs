@@ -59,12 +59,23 @@ impl<'a> CpuIndex<'a> {
         Ok(Self { lattice, order, finder })
     }
 
-    /// Members of the neighbourhood of each given centre as (squared distance, index) in that order, in parallel. Once the
-    /// call is cancelled they are empty.
-    pub(crate) fn lists_of(&self, centers: &[Center], rule: Rule, watch: &Watch) -> Vec<Vec<(u64, u32)>> {
-        let list = |search: &mut Search<'_>, &center: &Center| match watch.is_cancelled() {
-            true => Vec::new(),
-            false => search.alone(center).neighbors(center, rule).to_vec(),
+    /// Members of the neighbourhood of each given centre as (squared distance, index) in that order, in parallel. Of those
+    /// with more than `most` members no list is made (`None`). Once the call is cancelled they are empty.
+    pub(crate) fn lists_of(
+        &self,
+        centers: &[Center],
+        rule: Rule,
+        most: usize,
+        watch: &Watch,
+    ) -> Vec<Option<Vec<(u64, u32)>>> {
+        let list = |search: &mut Search<'_>, &center: &Center| {
+            if watch.is_cancelled() {
+                return Some(Vec::new());
+            }
+            let search = search.alone(center);
+            // Who has too many is not sorted.
+            let fits = most == usize::MAX || search.in_any_order(center, rule).len() <= most;
+            fits.then(|| search.neighbors(center, rule).to_vec())
         };
         centers.par_iter().map_init(|| Search::new(self), list).collect()
     }
@@ -166,7 +177,7 @@ mod tests {
         let asked: Vec<u32> = (0..points.len() as u32).chain((0..points.len() as u32).rev()).collect();
         let centers: Vec<_> = asked.iter().map(|&i| index.center(points[i as usize], false)).collect();
         let rule = Rule { k: k.min(points.len()), cuts: true, limit: None, radius: None };
-        let lists = index.lists_of(&centers, rule, &Watch::default());
+        let lists = index.lists_of(&centers, rule, usize::MAX, &Watch::default());
         let scales = Scales { rule, ends: Ends::Counts(vec![rule.k as u32], None) };
         let moments = index.moments_of(&centers, &scales, &Watch::default());
         let distinct: std::collections::HashSet<_> = points.iter().collect();
@@ -177,7 +188,7 @@ mod tests {
                 (0..points.len() as u32).map(|j| (dist_sq(query, points[j as usize]), j)).collect();
             expected.sort_unstable();
             expected.truncate(k);
-            assert_eq!(lists[at], expected, "point {i} of {}, k = {k}", points.len());
+            assert_eq!(lists[at].as_ref(), Some(&expected), "point {i} of {}, k = {k}", points.len());
             let offset = |j: u32| -> [i64; 3] {
                 std::array::from_fn(|a| i64::from(points[j as usize][a]) - i64::from(query[a]))
             };

@@ -28,7 +28,7 @@ use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::features::{Attributes, FeatureSet, Row, Shape};
 use crate::moments::Moments;
-use crate::neighborhood::Neighbors;
+use crate::neighborhood::{Neighbors, Rule};
 use crate::report::Report;
 use crate::scales::{Ends, Scales};
 use crate::watch::Pass;
@@ -71,9 +71,9 @@ impl Strategy for CpuSearch {
         let out = zeros(job.lattice.len());
         report.time("query", || {
             each_site(job, &index, |search, center, points| {
-                let found = search.neighbors(center, rule);
+                let found = search.in_any_order(center, rule);
                 for &i in points {
-                    let members = found.iter().map(|&(_, member)| beneath.heights[member as usize]);
+                    let members = found.iter().map(|&member| beneath.heights[member as usize]);
                     out[i as usize].store(beneath.bits(beneath.heights[i as usize], members), Relaxed);
                 }
             })
@@ -193,6 +193,26 @@ pub(crate) fn last_members_of(
         }
         let center = index.center(job.asked().points[point as usize], job.is_foreign());
         last_member(search.alone(center), center, scales).unwrap_or((u64::MAX, u32::MAX))
+    };
+    points.par_iter().map_init(|| Search::new(index), of).collect()
+}
+
+/// What lies below single points, until the call is cancelled.
+pub(crate) fn beneath_of(
+    index: &CpuIndex<'_>,
+    job: &Job<'_>,
+    rule: Rule,
+    beneath: &Beneath<'_>,
+    points: &[u32],
+) -> Vec<u32> {
+    let of = |search: &mut Search<'_>, &point: &u32| {
+        if job.watch.is_cancelled() {
+            return 0;
+        }
+        let center = index.center(job.asked().points[point as usize], job.is_foreign());
+        let found = search.alone(center).in_any_order(center, rule);
+        let members = found.iter().map(|&member| beneath.heights[member as usize]);
+        beneath.bits(beneath.heights[point as usize], members)
     };
     points.par_iter().map_init(|| Search::new(index), of).collect()
 }

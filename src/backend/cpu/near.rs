@@ -477,6 +477,12 @@ impl<R: Real> Near<R> {
         }
     }
 
+    /// Indices in the cloud of the members picked, in any order.
+    pub(super) fn members(&self, order: &Order, count: usize, found: &mut Vec<u32>) {
+        found.clear();
+        found.extend(self.picked[..count].iter().map(|&candidate| self.index(order, candidate as usize)));
+    }
+
     /// The members picked as (squared distance, index) in that order, and their offsets from the query.
     pub(super) fn sorted(
         &mut self,

@@ -12,7 +12,8 @@ use crate::watch::Watch;
 /// Queries up to which looking at every point is faster: an index takes some hundred nanoseconds a point to build, a
 /// distance one or two.
 const MOST_QUERIES: usize = 256;
-/// The same where the points near by are known: half a millisecond a query.
+/// The same where the points near by are known: half a millisecond a query for its nearest, unless a crowd lies within a
+/// radius.
 const MOST_QUERIES_BY_PLACE: usize = 1 << 13;
 
 /// Points that one task looks at.
@@ -29,8 +30,9 @@ pub(crate) struct Scan<'a> {
 
 impl Scan<'_> {
     /// Whether this is the faster way for so many queries.
-    pub(crate) fn pays(&self, queries: usize) -> bool {
-        queries <= if self.by_place.is_some() { MOST_QUERIES_BY_PLACE } else { MOST_QUERIES }
+    pub(crate) fn pays(&self, queries: usize, rule: Rule) -> bool {
+        let few_members = self.by_place.is_some() && rule.cuts;
+        queries <= if few_members { MOST_QUERIES_BY_PLACE } else { MOST_QUERIES }
     }
 
     /// Moments of the neighbourhoods around each given place, in parallel: as many as there are scales for each place. At
@@ -50,9 +52,16 @@ impl Scan<'_> {
         places.par_iter().flat_map_iter(of).collect()
     }
 
-    /// Neighbours around each given place as (squared distance, index) in that order, in parallel.
-    pub(crate) fn neighbors(&self, places: &[[i32; 3]], rule: Rule) -> Vec<Vec<(u64, u32)>> {
-        places.par_iter().map(|&place| self.members(place, rule)).collect()
+    /// Neighbours around each given place as (squared distance, index) in that order, in parallel; `None` where they are more
+    /// than `most`.
+    pub(crate) fn neighbors(
+        &self,
+        places: &[[i32; 3]],
+        rule: Rule,
+        most: usize,
+    ) -> Vec<Option<Vec<(u64, u32)>>> {
+        let list = |&place| Some(self.members(place, rule)).filter(|list| list.len() <= most);
+        places.par_iter().map(list).collect()
     }
 
     fn members(&self, center: [i32; 3], rule: Rule) -> Vec<(u64, u32)> {
@@ -124,7 +133,13 @@ mod tests {
         }
         let rule = Rule { k: 12, cuts: true, limit: None, radius: None };
         for scan in scans {
-            assert_eq!(scan.neighbors(asked, rule), index.lists_of(&centers, rule, watch));
+            for most in [usize::MAX, 12, 11] {
+                assert_eq!(
+                    scan.neighbors(asked, rule, most),
+                    index.lists_of(&centers, rule, most, watch),
+                    "{most}"
+                );
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::near::{Near, Region, Wanted};
 use super::order::BLOCK;
 use crate::moments::Moments;
 use crate::neighborhood::Rule;
-use crate::scales::Scales;
+use crate::scales::{Ends, Scales};
 
 /// How much farther than the last block's members lay, squared, a block's candidates are gathered. Where that is too
 /// near for a query, they are gathered again; with 1.3 that befalls one block in five of an airborne scan.
@@ -38,6 +38,7 @@ pub(super) struct Search<'i> {
     queue: Queue,
     bounds: Vec<u64>,
     found: Vec<(u64, u32)>,
+    in_any_order: Vec<u32>,
     offsets: Vec<[i64; 3]>,
     by_axis: [Vec<f64>; 3],
     /// Where the neighbourhoods end, for who asks for several.
@@ -48,6 +49,8 @@ pub(super) struct Search<'i> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Give {
     Offsets,
+    /// Indices of the members, in any order.
+    Members,
     /// Members in order, and their offsets.
     Sorted,
 }
@@ -67,6 +70,7 @@ impl<'i> Search<'i> {
             queue: Queue::new(),
             bounds: Vec::new(),
             found: Vec::new(),
+            in_any_order: Vec::new(),
             offsets: Vec::new(),
             by_axis: Default::default(),
             lengths: Vec::new(),
@@ -96,6 +100,12 @@ impl<'i> Search<'i> {
     pub(super) fn neighbors(&mut self, center: Center, rule: Rule) -> &[(u64, u32)] {
         self.search(center, rule, Give::Sorted);
         &self.found
+    }
+
+    /// The same members' indices in any order, which takes no sorting.
+    pub(super) fn in_any_order(&mut self, center: Center, rule: Rule) -> &[u32] {
+        self.search(center, rule, Give::Members);
+        &self.in_any_order
     }
 
     /// Offsets of the members from the centre in any order, axis by axis: exact in f64.
@@ -134,13 +144,42 @@ impl<'i> Search<'i> {
         &self.found[..length]
     }
 
-    /// Sums over the neighbourhoods.
+    /// Sums over the neighbourhoods. Where they are told apart by more than their members' number, sorting is not needed.
     pub(super) fn moments(&mut self, around: Center, scales: &Scales, out: &mut [Moments]) {
+        if let Ends::Limits(limits) = &scales.ends {
+            self.moments_within(around, scales.rule, limits, out);
+            return;
+        }
         self.find(around, scales.rule);
         scales.lengths(&self.found, &self.offsets, &mut self.lengths);
         for (moments, &length) in out.iter_mut().zip(&self.lengths) {
             *moments = Moments::new(&self.offsets[..length], around.is_foreign());
         }
+    }
+
+    /// Sums over the members within each of some squared distances, the largest of which is the rule's.
+    fn moments_within(&mut self, around: Center, rule: Rule, limits: &[(u64, f64)], out: &mut [Moments]) {
+        self.search(around, rule, Give::Offsets);
+        for (scale, (moments, &(limit, _))) in out.iter_mut().zip(limits).enumerate().rev() {
+            if scale + 1 < limits.len() {
+                self.keep_within(limit);
+            }
+            let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
+            *moments = Moments::by_axis(offsets, around.is_foreign(), true);
+        }
+    }
+
+    /// Drops offsets that are longer than this squared length.
+    fn keep_within(&mut self, limit: u64) {
+        let [x, y, z] = &mut self.by_axis;
+        let mut kept = 0;
+        for i in 0..x.len() {
+            // Differences of two coordinates of a lattice: their squares fit, and f64 would round them.
+            let dist_sq: u64 = [x[i], y[i], z[i]].map(|v| (v as i64).unsigned_abs().pow(2)).iter().sum();
+            (x[kept], y[kept], z[kept]) = (x[i], y[i], z[i]);
+            kept += usize::from(dist_sq <= limit);
+        }
+        self.by_axis.iter_mut().for_each(|axis| axis.truncate(kept));
     }
 
     #[inline(always)]
@@ -155,6 +194,11 @@ impl<'i> Search<'i> {
                 }
                 return;
             }
+            if give == Give::Members {
+                self.in_any_order.clear();
+                self.in_any_order.extend(&own[..rule.k]);
+                return;
+            }
             self.found.clear();
             self.found.extend(own[..rule.k].iter().map(|&i| (0, i)));
             self.offsets.clear();
@@ -165,6 +209,8 @@ impl<'i> Search<'i> {
             Finder::Blocks(boxes) => self.search_blocks(boxes, place, rule, give),
             Finder::Reference(tree) => {
                 tree.find(&index.order, (place, own.len()), rule, &mut self.found);
+                self.in_any_order.clear();
+                self.in_any_order.extend(self.found.iter().map(|member| member.1));
                 self.offsets.clear();
                 self.offsets.extend(self.found.iter().map(|&(_, i)| {
                     let p = index.lattice.points[i as usize];
@@ -205,6 +251,8 @@ impl<'i> Search<'i> {
             match (give, narrow) {
                 (Give::Offsets, true) => self.near.offsets(place, count, &mut self.by_axis),
                 (Give::Offsets, false) => self.wide.offsets(place, count, &mut self.by_axis),
+                (Give::Members, true) => self.near.members(order, count, &mut self.in_any_order),
+                (Give::Members, false) => self.wide.members(order, count, &mut self.in_any_order),
                 (Give::Sorted, true) => {
                     self.near.sorted(order, place, count, &mut self.found, &mut self.offsets);
                 }

@@ -5,6 +5,7 @@ use super::kernel::{Output, Search};
 use super::record::STAMP_BYTES;
 use crate::backend::Beneath;
 use crate::backend::cells::Cells;
+use crate::backend::cpu::beneath_of;
 use crate::error::Result;
 use crate::plan::{Chunk, Plan};
 use crate::report::Report;
@@ -59,13 +60,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             (0..resident.rows).collect()
         };
         report.stragglers += stragglers.len();
-        let (points, places) = self.places(&stragglers, core);
-        let lists = self.lists_on_cpu(&places, self.scales.rule, report)?;
-        for (point, list) in points.into_iter().zip(lists) {
-            let members = list.into_iter().map(|(_, member)| beneath.heights[member as usize]);
-            let bits = beneath.bits(beneath.heights[point as usize], members);
-            out.put(None, point as usize, bits);
-        }
+        let (points, _) = self.places(&stragglers, core);
+        let work = || Ok(beneath_of(self.cpu_index()?, self.job, self.scales.rule, beneath, &points));
+        let found = if points.is_empty() { Vec::new() } else { self.on_cpu(report, work)? };
+        points.iter().zip(found).for_each(|(&point, bits)| out.put(None, point as usize, bits));
         Ok(())
     }
 }

@@ -306,7 +306,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         report.stragglers += stragglers.len();
         let (points, places) = self.places(&stragglers, core);
-        let found = self.lists_on_cpu(&places, rule, report)?;
+        let found = self.lists_on_cpu(&places, rule, usize::MAX, report)?;
         let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
         let mut put = |point: u32, row: &[(u64, u32)]| {
             let first = point as usize * k;
@@ -315,23 +315,24 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 out.dist_sq[first + j] = dist_sq;
             }
         };
-        points.iter().zip(&found).for_each(|(&point, row)| put(point, row));
+        points.iter().zip(found.iter().flatten()).for_each(|(&point, row)| put(point, row));
         Ok(())
     }
 
-    /// Lists of the members around single places.
+    /// Lists of the members around single places; `None` where they are more than `most`.
     pub(super) fn lists_on_cpu(
         &self,
         places: &[[i32; 3]],
         rule: Rule,
+        most: usize,
         report: &mut Report,
-    ) -> Result<Vec<Vec<(u64, u32)>>> {
+    ) -> Result<Vec<Option<Vec<(u64, u32)>>>> {
         self.on_cpu(report, || {
             let scan = self.shared.scan(self.job);
-            if scan.pays(places.len()) {
-                return Ok(scan.neighbors(places, rule));
+            if scan.pays(places.len(), rule) {
+                return Ok(scan.neighbors(places, rule, most));
             }
-            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule, self.job.watch))
+            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule, most, self.job.watch))
         })
     }
 
@@ -627,7 +628,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let words = needs.record_words();
         let mut made = Vec::with_capacity(rows.len() * scales.len() * words as usize);
         let scan = self.shared.scan(self.job);
-        if scan.pays(points.len()) {
+        if scan.pays(points.len(), scales.rule) {
             let found = self.on_cpu(report, || Ok(scan.moments(&places, self.job.is_foreign(), scales)))?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {

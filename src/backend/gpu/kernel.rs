@@ -339,10 +339,13 @@ impl Search {
         Some(Self { k: k as u32, rule: reach, wide, queued: false, team: false, subject, output })
     }
 
-    /// The kernel for so many queries that the first one left: too far apart for its distances, or too many.
+    /// The kernel for so many queries that the first one left: too far apart for its distances, or with too much around them.
     pub(crate) fn second(self, queries: u32) -> Self {
-        let sums = self.subject != Subject::Foreign && matches!(self.output, Output::Records(..));
-        let team = sums && self.rule != Reach::Within && queries <= TEAM_QUERIES;
+        let team = match self.rule {
+            Reach::Within => matches!(self.output, Output::Records(..) | Output::Beneath(_)),
+            _ if self.subject == Subject::Foreign => false,
+            _ => matches!(self.output, Output::Records(..)) && queries <= TEAM_QUERIES,
+        };
         Self { wide: true, queued: true, team, ..self }
     }
 
@@ -367,14 +370,16 @@ impl Search {
             }
         };
         text.add(shader::QUEUE);
-        match self.team {
-            false => text.add(shader::SEARCH),
-            true => text.candidates(shader::FOUND_BY_TEAM).add(shader::TEAM),
+        text.when("RECORDS", matches!(self.output, Output::Records(..)));
+        if !self.team {
+            return text.add(shader::SEARCH);
         }
+        let team = if self.rule == Reach::Within { shader::BALL_TEAM } else { shader::TEAM };
+        text.candidates(shader::FOUND_BY_TEAM).add(shader::TOGETHER).add(team)
     }
 }
 
-/// Queries that teams take: of more, each lane has enough of its own to do.
+/// Queries for whose nearest neighbours teams look: of more, each lane has enough of its own to do.
 const TEAM_QUERIES: u32 = 1 << 16;
 
 impl Needs {

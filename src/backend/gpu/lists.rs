@@ -204,10 +204,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
             Use::Lists { out } => {
                 let (points, places) = self.places(&found.left, core);
-                let lists = self.lists_on_cpu(&places, self.scales.rule, report)?;
+                let lists = self.lists_on_cpu(&places, self.scales.rule, usize::MAX, report)?;
                 let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
                 for (point, list) in points.into_iter().zip(lists) {
-                    out[point as usize] = list.into_iter().map(|member| member.1).collect();
+                    out[point as usize] = list.into_iter().flatten().map(|member| member.1).collect();
                 }
                 Ok(())
             }
@@ -403,15 +403,15 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let rule = self.scales.rule;
         let limits = matches!(self.scales.ends, Ends::Limits(_));
         let rule = if limits { rule } else { Rule { limit: None, ..rule } };
-        let lists = self.lists_on_cpu(&places, rule, report)?;
+        let most = if limits { LONGEST } else { usize::MAX };
+        let lists = self.lists_on_cpu(&places, rule, most, report)?;
         let (mut own, mut left) = (Vec::new(), Vec::new());
+        let near = |list: &Vec<(u64, u32)>| list.last().is_none_or(|member| member.0 < u64::from(u32::MAX));
         for (&row, list) in rows.iter().zip(lists) {
-            let farthest = list.last().map_or(0, |member| member.0);
-            let for_kernels = match limits {
-                true => list.len() <= LONGEST,
-                false => farthest < u64::from(u32::MAX),
-            };
-            if for_kernels { own.push((row, list)) } else { left.push(row) }
+            match list.filter(|list| limits || near(list)) {
+                Some(list) => own.push((row, list)),
+                None => left.push(row),
+            }
         }
         Ok((own, left))
     }

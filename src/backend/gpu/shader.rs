@@ -24,7 +24,9 @@ pub(crate) const SQUARES_WIDE: &str = include_str!("../../../shaders/squares_wid
 pub(crate) const RECORD: &str = include_str!("../../../shaders/record.wgsl");
 pub(crate) const QUEUE: &str = include_str!("../../../shaders/queue.wgsl");
 pub(crate) const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
+pub(crate) const TOGETHER: &str = include_str!("../../../shaders/together.wgsl");
 pub(crate) const TEAM: &str = include_str!("../../../shaders/team.wgsl");
+pub(crate) const BALL_TEAM: &str = include_str!("../../../shaders/ball_team.wgsl");
 pub(crate) const EIGEN: &str = include_str!("../../../shaders/eigen.wgsl");
 pub(crate) const FEATURES: &str = include_str!("../../../shaders/features.wgsl");
 pub(crate) const EVALUATE: &str = include_str!("../../../shaders/evaluate.wgsl");
@@ -236,6 +238,7 @@ impl Text {
                     let otherwise = if s == 0 { "" } else { "else " };
                     writeln!(out, "{otherwise}{condition} {{ shell{s} = with_member(shell{s}, o, exact); }}")
                 }
+                "join" => writeln!(out, "shell{s} = joined(shell{s}, lane);"),
                 "write" if s == 0 => writeln!(out, "write_record(row, shell0);"),
                 "write" => writeln!(
                     out,

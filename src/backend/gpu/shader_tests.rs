@@ -50,8 +50,9 @@ fn kernels_of(set: &FeatureSet, neighborhood: Neighborhood) -> Vec<Kernel> {
         let searches = subjects.map(|subject| Search::first(scales.rule, subject, output));
         for search in searches.into_iter().flatten() {
             kernels.push(Kernel::Search(search));
-            let later = [1, u32::MAX].map(|queries| Kernel::Search(search.second(queries)));
-            kernels.extend(later.into_iter().filter(|_| scales.rule.cuts));
+            let later = [1, u32::MAX].map(|queries| search.second(queries));
+            let run = |second: &Search| scales.rule.cuts || second.team;
+            kernels.extend(later.into_iter().filter(run).map(Kernel::Search));
         }
     }
     kernels
@@ -111,6 +112,7 @@ fn variants() -> Vec<Kernel> {
                 kernels.push(search(Reach::Within, false, Output::Fill));
                 if subject != Subject::Foreign {
                     kernels.push(search(Reach::Within, wide, Output::Beneath([50, 200])));
+                    kernels.push(by(true, Reach::Within, true, Output::Beneath([50, 200])));
                 }
             }
             for bits in 0..8 {
@@ -126,6 +128,8 @@ fn variants() -> Vec<Kernel> {
                 if k == 1 {
                     kernels.push(search(Reach::Within, false, output));
                     kernels.push(search(Reach::Within, false, Output::Records(needs, 16)));
+                    kernels.push(by(true, Reach::Within, true, output));
+                    kernels.push(by(true, Reach::Within, true, Output::Records(needs, 16)));
                     let counts = [(1, false), (3, false), (0, true), (3, true)];
                     let counts = counts.map(|(n, optimal)| WalkEnds::Counts(n, optimal));
                     let ends = counts.into_iter().chain([WalkEnds::Limits(1), WalkEnds::Limits(2)]);

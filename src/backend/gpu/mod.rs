@@ -361,11 +361,7 @@ impl Gpu {
         report.fallback = beyond_kernels(scales.rule).or(report.fallback.take());
         let need = Need::of_index(job.is_foreign(), 0).results(2 * k.min(MAX_KERNEL_K));
         self.run(job, scales, need, report, |runner, plan, report| {
-            let out = Mutex::new(Neighbors {
-                offsets: (0..=n).map(|i| i * k).collect(),
-                indices: vec![0; n * k],
-                dist_sq: vec![0; n * k],
-            });
+            let out = Mutex::new(Neighbors::unfilled(n, k));
             runner
                 .each(plan, report, |runner, chunk, report| runner.neighbors(plan, chunk, k, &out, report))?;
             let out = out.into_inner().unwrap_or_else(PoisonError::into_inner);

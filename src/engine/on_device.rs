@@ -154,7 +154,7 @@ impl Engine {
             Some((job, marks)) => gpu.features_timed(job, set, marks, report),
             None => Ok(RawColumns { values: vec![Vec::new(); set.len()], flags: Vec::new() }),
         })?;
-        Ok((Columns::from_raw(set, raw, &Options::default().conventions), report))
+        Ok((Columns::from_raw(set, raw, &Options::default().conventions, &self.watch)?, report))
     }
 
     /// Finds lists of the `k` nearest points, as [`neighbors`](Self::neighbors) does, and says how long that takes where
@@ -199,7 +199,7 @@ impl Engine {
             adapter: Some(gpu.name().to_owned()),
             ..Report::default()
         };
-        let lattice = report.time("lattice", || cloud.lattice())?;
+        let lattice = report.time("lattice", || cloud.lattice(&self.watch))?;
         clouds.describe(&lattice, &mut report);
         let rows = lattice.len();
         if rows == 0 {

@@ -65,7 +65,7 @@ impl Gpu {
             let there = runner.on_device(plan, chunk, kernel, set, marks, report)?;
             let columns =
                 again(report, |report| runner.columns(&there.resident, &there.wanted(kernel, rule), report))?;
-            let out = runner.workers.install(|| cells(job, set, runner.scales));
+            let out = runner.workers.install(|| cells(job, set, runner.scales))?;
             let (used, core) = (columns.requested() as usize, there.loaded.core.as_deref());
             let mut untimed = report.for_a_part();
             runner.read_all(&columns, &there.resident, &mut untimed, |bytes| {

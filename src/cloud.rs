@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, Frame, Precision};
 use crate::part::PartOf;
 use crate::unit::{Unit, Units};
+use crate::watch::Watch;
 
 /// Most points of one cloud: the largest 32-bit index is kept to mean "no neighbour".
 pub const MAX_POINTS: usize = u32::MAX as usize - 1;
@@ -272,14 +273,14 @@ impl<'a> PointCloud<'a> {
     }
 
     /// The cloud on its lattice, with its bounds.
-    pub(crate) fn lattice(&self) -> Result<Lattice<'a>> {
+    pub(crate) fn lattice(&self, watch: &Watch) -> Result<Lattice<'a>> {
         let n = self.len();
         let (points, frame): (Cow<'a, [[i32; 3]]>, Frame) = match self.coordinates {
             Coordinates::Lattice(points, frame) => (Cow::Borrowed(points), frame),
             _ => {
                 let at = |i| self.world(i);
-                let frame = frame::choose(n, at, self.precision(), self.quantum)?;
-                (Cow::Owned(frame::quantize(n, at, &frame)), frame)
+                let frame = frame::choose(n, at, self.precision(), self.quantum, watch)?;
+                (Cow::Owned(frame::quantize(n, at, &frame, watch)?), frame)
             }
         };
         Lattice::new(points, frame)

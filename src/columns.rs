@@ -3,10 +3,12 @@
 use rayon::prelude::*;
 
 use crate::conventions::Conventions;
+use crate::error::Result;
 use crate::features::{Feature, FeatureSet, Flags};
 use crate::neighborhood::Neighborhood;
 use crate::options::Fill;
 use crate::stream::ColumnShape;
+use crate::watch::Watch;
 
 /// One feature's values.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,8 +75,13 @@ pub struct Columns {
 impl Columns {
     /// Takes a backend's raw values and writes what the catalogue's rules fix, by the flags. What
     /// `conventions` redefine has other rules, which were followed before.
-    pub(crate) fn from_raw(set: &FeatureSet, raw: RawColumns, conventions: &Conventions) -> Self {
-        Self::in_neighborhood(set, raw, None, conventions)
+    pub(crate) fn from_raw(
+        set: &FeatureSet,
+        raw: RawColumns,
+        conventions: &Conventions,
+        watch: &Watch,
+    ) -> Result<Self> {
+        Self::in_neighborhood(set, raw, None, conventions, watch)
     }
 
     fn in_neighborhood(
@@ -82,12 +89,14 @@ impl Columns {
         raw: RawColumns,
         neighborhood: Option<Neighborhood>,
         conventions: &Conventions,
-    ) -> Self {
+        watch: &Watch,
+    ) -> Result<Self> {
         let RawColumns { values, flags } = raw;
         let columns = set
             .iter()
             .zip(values)
             .map(|(feature, mut values)| {
+                watch.check()?;
                 let own = conventions.redefines(feature);
                 let rules: Vec<_> = if own { empty(feature).collect() } else { rules(feature).collect() };
                 if !rules.is_empty() {
@@ -99,10 +108,10 @@ impl Columns {
                         }
                     });
                 }
-                Column { feature, neighborhood, values }
+                Ok(Column { feature, neighborhood, values })
             })
-            .collect();
-        Self { columns, flags, first: None, more_flags: Vec::new() }
+            .collect::<Result<_>>()?;
+        Ok(Self { columns, flags, first: None, more_flags: Vec::new() })
     }
 
     /// The same of several neighbourhoods, in their order. What does not depend on them is taken from the first.
@@ -110,11 +119,12 @@ impl Columns {
         set: &FeatureSet,
         raw: Vec<(Neighborhood, RawColumns)>,
         conventions: &Conventions,
-    ) -> Self {
+        watch: &Watch,
+    ) -> Result<Self> {
         let mut out = Self::default();
         for (place, (neighborhood, raw)) in raw.into_iter().enumerate() {
             let Self { columns, flags, .. } =
-                Self::in_neighborhood(set, raw, Some(neighborhood), conventions);
+                Self::in_neighborhood(set, raw, Some(neighborhood), conventions, watch)?;
             for mut column in columns {
                 if !column.feature.row().depends_on_neighborhood() {
                     if place > 0 {
@@ -129,7 +139,7 @@ impl Columns {
                 _ => out.more_flags.push((neighborhood, flags)),
             }
         }
-        out
+        Ok(out)
     }
 
     /// Replaces what is undefined.

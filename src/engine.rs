@@ -314,7 +314,7 @@ impl Engine {
         }
         let (raw, report) = self.compute(Clouds { cloud, queries: None }, set, neighborhoods, options)?;
         let raw = neighborhoods.iter().copied().zip(raw).collect();
-        Ok((Columns::from_scales(set, raw, &options.conventions).fill(options.fill), report))
+        Ok((Columns::from_scales(set, raw, &options.conventions, &self.watch)?.fill(options.fill), report))
     }
 
     fn one(
@@ -326,7 +326,7 @@ impl Engine {
     ) -> Result<(Columns, Report)> {
         let (raw, report) = self.compute(clouds, set, &[neighborhood], options)?;
         let raw = raw.into_iter().next().unwrap_or_default();
-        Ok((Columns::from_raw(set, raw, &options.conventions).fill(options.fill), report))
+        Ok((Columns::from_raw(set, raw, &options.conventions, &self.watch)?.fill(options.fill), report))
     }
 
     /// Raw columns in each neighbourhood.
@@ -527,8 +527,10 @@ impl Engine {
         let Clouds { cloud, queries } = clouds;
         let (asked, lattice) = report.time("lattice", || -> Result<_> {
             Ok(match queries {
-                None => (None, cloud.lattice()?),
-                Some(queries) => together(queries, cloud).map(|(asked, there)| (Some(asked), there))?,
+                None => (None, cloud.lattice(&self.watch)?),
+                Some(queries) => {
+                    together(queries, cloud, &self.watch).map(|(asked, there)| (Some(asked), there))?
+                }
             })
         })?;
         self.watch.check()?;
@@ -596,11 +598,12 @@ impl Engine {
                     None => out,
                 };
                 match rows {
-                    Some(kept) => out.spread(kept),
+                    Some(kept) => out.spread(kept, &self.watch),
                     None => out,
                 }
             }),
         };
+        self.watch.check()?;
         report.seconds = start.elapsed().as_secs_f64();
         Ok((out, report))
     }

@@ -143,6 +143,12 @@ pub enum Error {
     /// What was asked for cannot be left on the device: see [`Engine::features_on_device`](crate::Engine::features_on_device).
     #[error("columns cannot stay on the GPU: {0}")]
     NotOnDevice(String),
+    /// The device takes no time stamps of its work.
+    #[error("{adapter} has no time stamps")]
+    NoTimeStamps {
+        /// Its name, driver and API.
+        adapter: String,
+    },
     /// The device refused limits, a shader, a pipeline or a command.
     #[error("GPU error in {stage}: {message}")]
     Gpu {

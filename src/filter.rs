@@ -11,6 +11,7 @@ use crate::columns::RawColumns;
 use crate::error::Result;
 use crate::features::Flags;
 use crate::neighborhood::Neighbors;
+use crate::watch::Watch;
 
 /// The points that stay: their indices in the cloud, ascending, so that ties break as they would in the cloud.
 #[derive(Debug)]
@@ -87,7 +88,9 @@ impl Channels {
 /// Results of the points that stay, which become results of all points.
 pub(crate) trait Spread: Sized {
     /// Gives every row its place among all rows; those left out are empty or undefined.
-    fn spread(self, kept: &Kept) -> Self;
+    ///
+    /// Columns are left out once the call is cancelled, which is to be checked afterwards.
+    fn spread(self, kept: &Kept, watch: &Watch) -> Self;
 
     /// Turns indices of points that stay into indices of the cloud.
     fn rename(self, _kept: &Kept) -> Self {
@@ -96,15 +99,19 @@ pub(crate) trait Spread: Sized {
 }
 
 impl Spread for RawColumns {
-    fn spread(self, kept: &Kept) -> Self {
-        let values = self.values.into_par_iter().map(|column| kept.scatter(&column, f32::NAN)).collect();
+    fn spread(self, kept: &Kept, watch: &Watch) -> Self {
+        let scatter = |column: Vec<f32>| match watch.is_cancelled() {
+            true => Vec::new(),
+            false => kept.scatter(&column, f32::NAN),
+        };
+        let values = self.values.into_par_iter().map(scatter).collect();
         Self { values, flags: kept.scatter(&self.flags, Flags::LEFT_OUT.0) }
     }
 }
 
 impl<T: Spread> Spread for Vec<T> {
-    fn spread(self, kept: &Kept) -> Self {
-        self.into_iter().map(|one| one.spread(kept)).collect()
+    fn spread(self, kept: &Kept, watch: &Watch) -> Self {
+        self.into_iter().map(|one| one.spread(kept, watch)).collect()
     }
 }
 
@@ -114,7 +121,7 @@ impl Spread for Neighbors {
         self
     }
 
-    fn spread(self, kept: &Kept) -> Self {
+    fn spread(self, kept: &Kept, _watch: &Watch) -> Self {
         let Self { offsets, indices, dist_sq } = self;
         let lengths: Vec<usize> = offsets.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let mut end = 0;
@@ -136,16 +143,17 @@ mod tests {
         let kept = Kept::of(Some(&[true, false, false, true, false, true])).unwrap();
         assert_eq!((kept.left_out(), &kept.indices[..]), (3, &[1, 2, 4][..]));
         assert_eq!(kept.gather(&[10, 11, 12, 13, 14, 15]), [11, 12, 14]);
+        let watch = &Watch::default();
         let rows = Neighbors {
             offsets: vec![0, 1, 3, 6],
             indices: vec![0, 1, 2, 2, 0, 1],
             dist_sq: vec![0, 0, 4, 0, 1, 4],
         };
-        let all = rows.rename(&kept).spread(&kept);
+        let all = rows.rename(&kept).spread(&kept, watch);
         assert_eq!(all.offsets, [0, 0, 1, 3, 3, 6, 6]);
         assert_eq!(all.indices, [1, 2, 4, 4, 1, 2]);
         assert_eq!(all.row(5), (&[][..], &[][..]));
-        let raw = RawColumns { values: vec![vec![1.0, 2.0, 3.0]], flags: vec![0, 4, 0] }.spread(&kept);
+        let raw = RawColumns { values: vec![vec![1.0, 2.0, 3.0]], flags: vec![0, 4, 0] }.spread(&kept, watch);
         assert!(raw.values[0][0].is_nan() && raw.values[0][1..3] == [1.0, 2.0]);
         assert_eq!(raw.flags, [Flags::LEFT_OUT.0, 0, 4, Flags::LEFT_OUT.0, 0, Flags::LEFT_OUT.0]);
     }

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::watch::Watch;
 
 /// Widest extent of a cloud on one axis, in quanta. Squared distances (three such squares) then fit u64.
 pub const MAX_EXTENT: u32 = i32::MAX as u32;
@@ -69,18 +70,24 @@ impl Precision {
 /// The coarsest decimal quantum from 1e-2 to 1e-9 that reproduces every value is taken, so that coordinates
 /// that came from a LAS file give that file's lattice. Values that no decimal reproduces get a power of two
 /// below 1/512 of the mean spacing.
-pub(crate) fn choose<F>(n: usize, at: F, precision: Precision, quantum: Option<f64>) -> Result<Frame>
+pub(crate) fn choose<F>(
+    n: usize,
+    at: F,
+    precision: Precision,
+    quantum: Option<f64>,
+    watch: &Watch,
+) -> Result<Frame>
 where
     F: Fn(usize) -> [f64; 3] + Sync,
 {
-    let (min, max) = world_bounds(n, &at)?;
+    let (min, max) = world_bounds(n, &at, watch)?;
     if n == 0 {
         return Frame::new([0.0; 3], quantum.unwrap_or(1e-2));
     }
     let extent: [f64; 3] = std::array::from_fn(|a| max[a] - min[a]);
     let quantum = match quantum {
         Some(q) => q,
-        None => decimal_quantum(n, &at, precision, min, max)
+        None => decimal_quantum(n, &at, precision, min, max, watch)?
             .unwrap_or_else(|| power_of_two_quantum(n, extent, precision, min, max)),
     };
     // The origin is a multiple of the quantum, so that the lattice depends on the values alone.
@@ -97,24 +104,22 @@ where
 }
 
 /// Lattice coordinates of every point: `round(world / quantum) - round(min / quantum)`.
-pub(crate) fn quantize<F>(n: usize, at: F, frame: &Frame) -> Vec<[i32; 3]>
+pub(crate) fn quantize<F>(n: usize, at: F, frame: &Frame, watch: &Watch) -> Result<Vec<[i32; 3]>>
 where
     F: Fn(usize) -> [f64; 3] + Sync,
 {
     let base: [f64; 3] = std::array::from_fn(|a| (frame.origin[a] / frame.quantum).round());
     let to = |v: f64, a: usize| ((v / frame.quantum).round() - base[a]) as i32;
-    (0..n)
-        .into_par_iter()
-        .with_min_len(1 << 12)
-        .map(|i| {
+    watch.fill(n, [0; 3], |first, out| {
+        for (i, out) in (first..).zip(out) {
             let p = at(i);
-            [to(p[0], 0), to(p[1], 1), to(p[2], 2)]
-        })
-        .collect()
+            *out = [to(p[0], 0), to(p[1], 1), to(p[2], 2)];
+        }
+    })
 }
 
 /// Smallest and largest world coordinates; refuses numbers that are not finite.
-fn world_bounds<F>(n: usize, at: &F) -> Result<([f64; 3], [f64; 3])>
+fn world_bounds<F>(n: usize, at: &F, watch: &Watch) -> Result<([f64; 3], [f64; 3])>
 where
     F: Fn(usize) -> [f64; 3] + Sync,
 {
@@ -124,31 +129,27 @@ where
         first_bad: usize,
         bad: usize,
     }
-    let seen = (0..n)
-        .into_par_iter()
-        .with_min_len(1 << 12)
-        .fold(
-            || Seen { min: [f64::MAX; 3], max: [f64::MIN; 3], first_bad: usize::MAX, bad: 0 },
-            |mut s, i| {
-                let p = at(i);
-                if p.iter().all(|v| v.is_finite()) {
-                    for (a, v) in p.into_iter().enumerate() {
-                        s.min[a] = s.min[a].min(v);
-                        s.max[a] = s.max[a].max(v);
-                    }
-                } else {
-                    s.first_bad = s.first_bad.min(i);
-                    s.bad += 1;
-                }
-                s
-            },
-        )
-        .reduce_with(|a, b| Seen {
-            min: std::array::from_fn(|i| a.min[i].min(b.min[i])),
-            max: std::array::from_fn(|i| a.max[i].max(b.max[i])),
-            first_bad: a.first_bad.min(b.first_bad),
-            bad: a.bad + b.bad,
-        });
+    let add = |mut s: Seen, i: usize| {
+        let p = at(i);
+        if p.iter().all(|v| v.is_finite()) {
+            for (a, v) in p.into_iter().enumerate() {
+                s.min[a] = s.min[a].min(v);
+                s.max[a] = s.max[a].max(v);
+            }
+        } else {
+            s.first_bad = s.first_bad.min(i);
+            s.bad += 1;
+        }
+        s
+    };
+    let none = || Seen { min: [f64::MAX; 3], max: [f64::MIN; 3], first_bad: usize::MAX, bad: 0 };
+    let seen = watch.blocks(n).fold(none, |seen, block| block.fold(seen, add)).reduce_with(|a, b| Seen {
+        min: std::array::from_fn(|i| a.min[i].min(b.min[i])),
+        max: std::array::from_fn(|i| a.max[i].max(b.max[i])),
+        first_bad: a.first_bad.min(b.first_bad),
+        bad: a.bad + b.bad,
+    });
+    watch.check()?;
     match seen {
         None => Ok(([0.0; 3], [0.0; 3])),
         Some(s) if s.bad > 0 => {
@@ -159,7 +160,14 @@ where
     }
 }
 
-fn decimal_quantum<F>(n: usize, at: &F, precision: Precision, min: [f64; 3], max: [f64; 3]) -> Option<f64>
+fn decimal_quantum<F>(
+    n: usize,
+    at: &F,
+    precision: Precision,
+    min: [f64; 3],
+    max: [f64; 3],
+    watch: &Watch,
+) -> Result<Option<f64>>
 where
     F: Fn(usize) -> [f64; 3] + Sync,
 {
@@ -170,7 +178,7 @@ where
         let widest = (0..3).map(|a| max[a] - min[a]).fold(0.0, f64::max);
         // A quantum near the numbers' own spacing reproduces anything and tells nothing.
         if quantum < 16.0 * precision.ulp(largest) || widest * per_unit >= f64::from(MAX_EXTENT) {
-            return None;
+            return Ok(None);
         }
         let fits = |i: usize| {
             at(i).iter().all(|&v| {
@@ -178,11 +186,12 @@ where
                 (v - nearest).abs() <= 4.0 * precision.ulp(v)
             })
         };
-        if fits(0) && fits(n - 1) && (0..n).into_par_iter().with_min_len(1 << 12).all(fits) {
-            return Some(quantum);
+        if fits(0) && fits(n - 1) && watch.blocks(n).all(|mut block| block.all(fits)) {
+            return watch.check().map(|()| Some(quantum));
         }
+        watch.check()?;
     }
-    None
+    Ok(None)
 }
 
 fn power_of_two_quantum(
@@ -208,8 +217,9 @@ mod tests {
     use super::*;
 
     fn lattice(points: &[[f64; 3]]) -> (Frame, Vec<[i32; 3]>) {
-        let frame = choose(points.len(), |i| points[i], Precision::F64, None).unwrap();
-        let out = quantize(points.len(), |i| points[i], &frame);
+        let watch = &Watch::default();
+        let frame = choose(points.len(), |i| points[i], Precision::F64, None, watch).unwrap();
+        let out = quantize(points.len(), |i| points[i], &frame, watch).unwrap();
         (frame, out)
     }
 
@@ -239,14 +249,14 @@ mod tests {
     #[test]
     fn numbers_that_are_not_finite_are_counted() {
         let points = [[0.0; 3], [0.0, f64::NAN, 0.0], [f64::INFINITY, 0.0, 0.0]];
-        let error = choose(3, |i| points[i], Precision::F64, None).unwrap_err();
+        let error = choose(3, |i| points[i], Precision::F64, None, &Watch::default()).unwrap_err();
         assert!(matches!(error, Error::NonFinite { index: 1, axis: 'y', count: 2 }));
     }
 
     #[test]
     fn an_extent_beyond_the_lattice_is_an_error() {
         let points = [[0.0; 3], [1e9, 0.0, 0.0]];
-        let error = choose(2, |i| points[i], Precision::F64, Some(1e-3)).unwrap_err();
+        let error = choose(2, |i| points[i], Precision::F64, Some(1e-3), &Watch::default()).unwrap_err();
         assert!(matches!(error, Error::ExtentTooLarge { axis: 'x', .. }));
     }
 }

@@ -151,6 +151,20 @@ pub struct Neighbors {
 }
 
 impl Neighbors {
+    /// Rows of `k` for `n` points, to be [put](Self::put) in.
+    pub(crate) fn unfilled(n: usize, k: usize) -> Self {
+        Self { offsets: (0..=n).map(|i| i * k).collect(), indices: vec![0; n * k], dist_sq: vec![0; n * k] }
+    }
+
+    /// Puts a point's row, of (squared distance, index), where all rows have `k` entries.
+    pub(crate) fn put(&mut self, point: u32, k: usize, row: &[(u64, u32)]) {
+        let first = point as usize * k;
+        for (j, &(dist_sq, neighbor)) in row.iter().enumerate() {
+            self.indices[first + j] = neighbor;
+            self.dist_sq[first + j] = dist_sq;
+        }
+    }
+
     /// Number of points.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)

@@ -14,7 +14,9 @@ pub(crate) use self::marks::NO_ROW;
 pub(crate) use self::near::{ByPlace, Nearest};
 use crate::backend::Job;
 use crate::cloud::Lattice;
+use crate::error::Result;
 use crate::neighborhood::Rule;
+use crate::watch::Watch;
 
 /// Widest chunk, halo included: local coordinates are exact in f32 up to 2^24 quanta.
 const MAX_WIDTH: i64 = 1 << 24;
@@ -115,10 +117,13 @@ impl Loaded {
 
 impl Plan {
     /// Cuts what a job asks about so that no chunk loads more than `capacity` points, or has more rows.
-    pub(crate) fn of(job: &Job<'_>, rule: Rule, capacity: usize, core: Option<usize>) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(crate) fn of(job: &Job<'_>, rule: Rule, capacity: usize, core: Option<usize>) -> Result<Self> {
         match job.queries {
-            Some(queries) => Self::for_queries(queries, job.lattice, capacity, core),
-            None => Self::new(job.lattice, rule, capacity, core),
+            Some(queries) => Self::for_queries(queries, job.lattice, capacity, core, job.watch),
+            None => Self::new(job.lattice, rule, capacity, core, job.watch),
         }
     }
 
@@ -133,29 +138,40 @@ impl Plan {
     /// Cuts a cloud so that no chunk loads more than `capacity` points, for neighbourhoods by `rule`.
     ///
     /// `core` bounds the core points of a chunk where the caller asks for that.
-    fn new(lattice: &Lattice<'_>, rule: Rule, capacity: usize, core: Option<usize>) -> Self {
+    fn new(
+        lattice: &Lattice<'_>,
+        rule: Rule,
+        capacity: usize,
+        core: Option<usize>,
+        watch: &Watch,
+    ) -> Result<Self> {
         let n = lattice.len();
         let width = (0..3).map(|a| i64::from(lattice.max[a]) - i64::from(lattice.min[a])).max().unwrap_or(0);
         let whole = Chunk { start: 0, end: n, min: lattice.min, max: lattice.max, crowd: false, margin: 0 };
         if n <= capacity && core.is_none_or(|core| n <= core) && width < MAX_WIDTH {
-            return Self {
+            return Ok(Self {
                 order: Vec::new(),
                 chunks: vec![whole],
                 cells: Vec::new(),
                 capacity,
                 largest: n,
                 candidates: None,
-            };
+            });
         }
         // The rest of the room is left to the halo.
         let most = core.unwrap_or(usize::MAX).min((capacity / 4 * 3).max(1));
-        let Arranged { order, cells, mut chunks } = arrange(lattice, most, |chunk| margin(chunk, rule));
+        let Arranged { order, cells, mut chunks } =
+            arrange(lattice, most, |chunk| margin(chunk, rule), watch)?;
         for chunk in &mut chunks {
             chunk.margin = margin(chunk, rule);
         }
-        let load = |chunk: &Chunk| chunk.len() + halo(chunk, &cells);
+        let load = |chunk: &Chunk| match watch.is_cancelled() {
+            true => 0,
+            false => chunk.len() + halo(chunk, &cells),
+        };
         let largest = chunks.par_iter().map(load).max().unwrap_or(0).min(capacity);
-        Self { order, chunks, cells, capacity, largest, candidates: None }
+        watch.check()?;
+        Ok(Self { order, chunks, cells, capacity, largest, candidates: None })
     }
 
     /// The cloud by place, if it was cut.
@@ -264,7 +280,7 @@ fn margin(chunk: &Chunk, rule: Rule) -> i64 {
 #[cfg(test)]
 pub(crate) fn arranged_for_tests(lattice: &Lattice<'_>, most: usize) -> Plan {
     let rule = Rule { k: 8, cuts: true, limit: None, radius: None };
-    Plan::new(lattice, rule, most, None)
+    Plan::new(lattice, rule, most, None, &Watch::default()).unwrap()
 }
 
 #[cfg(test)]
@@ -281,6 +297,10 @@ mod tests {
         Lattice::new(Cow::Owned(points), Frame::new([0.0; 3], 0.01).unwrap()).unwrap()
     }
 
+    fn plan(cloud: &Lattice<'_>, k: usize, capacity: usize) -> Plan {
+        Plan::new(cloud, nearest(k), capacity, None, &Watch::default()).unwrap()
+    }
+
     fn scattered(n: u32, width: u32) -> Vec<[i32; 3]> {
         let mut state = 1u32;
         let mut next = || {
@@ -293,7 +313,7 @@ mod tests {
     #[test]
     fn every_point_is_core_once_and_halos_are_complete() {
         let cloud = lattice(scattered(5000, 4000));
-        let plan = Plan::new(&cloud, nearest(10), 700, None);
+        let plan = plan(&cloud, 10, 700);
         assert!(plan.chunks().len() > 8);
         let mut seen = vec![0; cloud.len()];
         for chunk in plan.chunks() {
@@ -325,7 +345,7 @@ mod tests {
         points.extend(scattered(500, 100));
         points.push([1 << 29, 0, 0]);
         let cloud = lattice(points);
-        let plan = Plan::new(&cloud, nearest(5), 1000, None);
+        let plan = plan(&cloud, 5, 1000);
         for chunk in plan.chunks() {
             let loaded = plan.load(&cloud, chunk, nearest(5));
             let width = (0..3).map(|a| i64::from(loaded.max[a]) - i64::from(loaded.min[a])).max().unwrap();
@@ -338,7 +358,7 @@ mod tests {
     #[test]
     fn a_cloud_that_fits_is_one_chunk() {
         let cloud = lattice(scattered(100, 1000));
-        let plan = Plan::new(&cloud, nearest(5), 100, None);
+        let plan = plan(&cloud, 5, 100);
         assert_eq!(plan.chunks().len(), 1);
         assert!(plan.load(&cloud, &plan.chunks()[0], nearest(5)).rows.is_none());
     }

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use crate::cloud::{Coordinates, Lattice, PointCloud};
 use crate::error::{Error, Result};
 use crate::frame::{self, Frame, MAX_EXTENT, Precision};
+use crate::watch::Watch;
 
 /// Part of a quantum by which two lattices, or a coordinate and a lattice, may be apart and count as in step: origins of
 /// 1e7 in quanta of 1e-4 have that error in f64.
@@ -20,6 +21,7 @@ const IN_STEP: f64 = 1e-3;
 pub(crate) fn together<'a>(
     queries: &PointCloud<'a>,
     cloud: &PointCloud<'a>,
+    watch: &Watch,
 ) -> Result<(Lattice<'a>, Lattice<'a>)> {
     let (asked, there) = match (queries.coordinates(), cloud.coordinates()) {
         (Coordinates::Lattice(places, own), Coordinates::Lattice(points, frame)) => {
@@ -30,15 +32,15 @@ pub(crate) fn together<'a>(
             })?;
             (moved, Lattice::new(points.into(), frame)?)
         }
-        (_, Coordinates::Lattice(points, frame)) if is_on(queries, &frame) => {
-            (placed(queries, frame)?, Lattice::new(points.into(), frame)?)
+        (_, Coordinates::Lattice(points, frame)) if is_on(queries, &frame, watch)? => {
+            (placed(queries, frame, watch)?, Lattice::new(points.into(), frame)?)
         }
-        (Coordinates::Lattice(places, frame), _) if is_on(cloud, &frame) => {
-            (Lattice::new(places.into(), frame)?, placed(cloud, frame)?)
+        (Coordinates::Lattice(places, frame), _) if is_on(cloud, &frame, watch)? => {
+            (Lattice::new(places.into(), frame)?, placed(cloud, frame, watch)?)
         }
         _ => {
-            let frame = common_frame(queries, cloud)?;
-            (placed(queries, frame)?, placed(cloud, frame)?)
+            let frame = common_frame(queries, cloud, watch)?;
+            (placed(queries, frame, watch)?, placed(cloud, frame, watch)?)
         }
     };
     // Squared distances between the two must fit as those within one do.
@@ -83,25 +85,27 @@ fn shifted<'a>(places: &'a [[i32; 3]], own: Frame, to: Frame, shift: [f64; 3]) -
 }
 
 /// Whether every coordinate is one of the frame's.
-fn is_on(cloud: &PointCloud<'_>, frame: &Frame) -> bool {
+fn is_on(cloud: &PointCloud<'_>, frame: &Frame, watch: &Watch) -> Result<bool> {
     let precision = cloud.precision();
-    (0..cloud.len()).into_par_iter().with_min_len(1 << 12).all(|i| {
+    let is_on = |i: usize| {
         cloud.world(i).iter().zip(frame.origin()).all(|(v, origin)| {
             let quanta = (v - origin) / frame.quantum();
             let blur = 4.0 * precision.ulp(*v) / frame.quantum() + 1e-9;
             // A blur of a quantum would take anything for a lattice point.
             blur < 0.25 && (quanta - quanta.round()).abs() <= blur && quanta.abs() < f64::from(MAX_EXTENT)
         })
-    })
+    };
+    let all = watch.blocks(cloud.len()).all(|mut block| block.all(is_on));
+    watch.check().map(|()| all)
 }
 
 /// A cloud of any kind on a frame that represents it.
-fn placed<'a>(cloud: &PointCloud<'_>, frame: Frame) -> Result<Lattice<'a>> {
-    Lattice::new(frame::quantize(cloud.len(), |i| cloud.world(i), &frame).into(), frame)
+fn placed<'a>(cloud: &PointCloud<'_>, frame: Frame, watch: &Watch) -> Result<Lattice<'a>> {
+    Lattice::new(frame::quantize(cloud.len(), |i| cloud.world(i), &frame, watch)?.into(), frame)
 }
 
 /// The frame of both clouds' points taken as one cloud.
-fn common_frame(queries: &PointCloud<'_>, cloud: &PointCloud<'_>) -> Result<Frame> {
+fn common_frame(queries: &PointCloud<'_>, cloud: &PointCloud<'_>, watch: &Watch) -> Result<Frame> {
     let (n, all) = (cloud.len(), cloud.len() + queries.len());
     let at = |i: usize| if i < n { cloud.world(i) } else { queries.world(i - n) };
     let quantum = match (queries.stated_quantum(), cloud.stated_quantum()) {
@@ -111,12 +115,16 @@ fn common_frame(queries: &PointCloud<'_>, cloud: &PointCloud<'_>) -> Result<Fram
         (a, b) => a.or(b),
     };
     let coarse = [queries, cloud].iter().any(|c| c.precision() == Precision::F32 && !c.is_empty());
-    frame::choose(all, at, if coarse { Precision::F32 } else { Precision::F64 }, quantum)
+    frame::choose(all, at, if coarse { Precision::F32 } else { Precision::F64 }, quantum, watch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn together<'a>(queries: &PointCloud<'a>, cloud: &PointCloud<'a>) -> Result<(Lattice<'a>, Lattice<'a>)> {
+        super::together(queries, cloud, &Watch::default())
+    }
 
     type Pair = (f64, Vec<[i32; 3]>, Vec<[i32; 3]>);
 

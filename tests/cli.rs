@@ -27,6 +27,12 @@ fn succeeds(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// What a command printed.
+#[track_caller]
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&succeeds(&run(args))).unwrap()
+}
+
 /// The one line on stderr of a command that failed with this code.
 #[track_caller]
 fn fails(output: &Output, code: i32) -> String {
@@ -323,6 +329,79 @@ fn a_bench_checks_its_answers() {
     }
     let args = [&["bench", "--backend", "cpu", "--repeat", "1"][..], &scene].concat();
     assert!(succeeds(&run(&args)).contains("64 points, 0 wrong values"));
+}
+
+#[test]
+fn a_bench_times_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = Spec::new(7, 3_000).write(&folder.path().join("in.laz"));
+    let bench = ["bench", "--backend", "cpu", "--repeat", "1", "--lists"];
+    let file = ["--input", input.to_str().unwrap(), "--points", "2500", "--ignore-classes", "2"];
+    let copies = ["--scene", "als", "--points", "1000", "--copies", "2"];
+    for source in [&file[..], &copies] {
+        for rule in [&["--knn", "7"][..], &["--radius", "0.8"], &["--optimal-k", "5..12"]] {
+            let value = json(&[&bench[..], source, rule, &["--json"]].concat());
+            assert_eq!(value["checked"], serde_json::json!({ "sample": 64, "mismatches": 0 }), "{rule:?}");
+            assert_eq!((&value["lists"], &value["on_device"]), (&Value::Bool(true), &Value::Null));
+        }
+    }
+    let text = succeeds(&run(&[&bench[..], &copies].concat()));
+    assert!(text.contains("lists of") && !text.contains("conventions"), "{text}");
+    for more in [&["--features", "planarity"][..], &["--preset", "lod2"], &["--conventions", "pgeof"]] {
+        assert!(fails(&run(&[&bench[..], more].concat()), 2).contains("--lists"));
+    }
+    assert!(fails(&run(&[&bench[..], &["--scales", "5,9"]].concat()), 2).contains("one neighbourhood"));
+}
+
+/// The adapter that tests use, by the arguments that choose it; `None` where they do without.
+fn gpu() -> Option<Vec<String>> {
+    let set = |name| std::env::var(name).ok();
+    let adapter = set("LIDAR_FEATURES_TEST_ADAPTER").map(|text| ["--adapter".to_owned(), text]);
+    let backend = ["--backend", "gpu"].map(str::to_owned).into_iter();
+    (set("LIDAR_FEATURES_TEST_GPU").as_deref() != Some("off"))
+        .then(|| backend.chain(adapter.into_iter().flatten()).collect())
+}
+
+#[test]
+fn a_bench_times_the_device_alone() {
+    let Some(gpu) = gpu() else { return };
+    let gpu: Vec<&str> = gpu.iter().map(String::as_str).collect();
+    let bench = [&["bench", "--on-device", "--scene", "als"][..], &gpu].concat();
+    let few = ["--points", "3000", "--repeat", "2"];
+    for more in [&["--knn", "16"][..], &["--knn", "9", "--lists"], &["--radius", "1", "--copies", "2"]] {
+        let value = json(&[&bench[..], &few, more, &["--json"]].concat());
+        assert_eq!(value["checked"], serde_json::json!({ "sample": 64, "mismatches": 0 }), "{more:?}");
+        let stages: Vec<_> = value["stages"].as_object().unwrap().keys().map(String::as_str).collect();
+        let transfers = ["lattice", "plan", "pack", "filter"];
+        assert!(!stages.iter().any(|stage| transfers.contains(stage)), "{stages:?}");
+        let ms = |value: &Value| value.as_f64().unwrap();
+        let (times, seconds) = (&value["on_device"], ms(&value["seconds"]));
+        let own: Vec<f64> = times["stages_ms"].as_object().unwrap().values().map(ms).collect();
+        assert!(times["stages_ms"]["index"].is_number() && times["stages_ms"]["search"].is_number());
+        assert_eq!(times["stages_ms"]["features"].is_number(), !more.contains(&"--lists"), "{times}");
+        // Medians of two runs are means, and add up.
+        assert!((own.iter().sum::<f64>() / ms(&times["sum_ms"]) - 1.0).abs() < 1e-6, "{times}");
+        assert!(ms(&times["sum_ms"]) > 0.0 && ms(&times["wall_ms"]) > ms(&times["sum_ms"]), "{times}");
+        assert!((ms(&times["wall_ms"]) / (1e3 * seconds) - 1.0).abs() < 1e-6, "{times}");
+    }
+    let value = json(&[&bench[..], &few, &["--compare", "asked,unpooled", "--json"]].concat());
+    let compared = value["compared"].as_array().unwrap();
+    assert!(compared.len() == 2 && compared.iter().all(|c| c["on_device"]["wall_ms"].as_f64() > Some(0.0)));
+    let text = succeeds(&run(&[&bench[..], &few].concat()));
+    assert!(["on the device", "submit and wait", "0 wrong values"].iter().all(|words| text.contains(words)));
+
+    let refused = |more: &[&str], code| fails(&run(&[&bench[..], &few, more].concat()), code);
+    assert!(refused(&["--chunk-points", "500"], 1).contains("3000 points are not one chunk"));
+    assert!(refused(&["--features", "lof"], 1).contains("lof takes more than one pass"));
+    assert!(refused(&["--knn", "200"], 1).contains("k = 200"));
+    assert!(refused(&["--lists", "--radius", "1"], 1).contains("one pass"));
+    assert!(refused(&["--fill", "0"], 2).contains("--fill"));
+    assert!(refused(&["--scales", "5,9"], 2).contains("one neighbourhood"));
+    assert!(refused(&["--compare", "asked,cpu"], 2).contains("not the CPU"));
+    let on_cpu = run(&["bench", "--on-device", "--backend", "cpu"]);
+    assert!(fails(&on_cpu, 2).contains("not the CPU"));
+    let none = run(&["bench", "--on-device", "--points", "100", "--adapter", "no such adapter"]);
+    assert!(fails(&none, 1).contains("computes on the CPU: no usable GPU adapter"));
 }
 
 #[test]

@@ -30,6 +30,13 @@ struct Application {
 impl Application {
     /// `None` where the tests do without a GPU.
     fn open(limits: impl FnOnce(&wgpu::Adapter) -> wgpu::Limits) -> Option<Self> {
+        Self::open_with(required_features, limits)
+    }
+
+    fn open_with(
+        features: impl FnOnce(&wgpu::Adapter) -> wgpu::Features,
+        limits: impl FnOnce(&wgpu::Adapter) -> wgpu::Limits,
+    ) -> Option<Self> {
         if !wants_gpu() {
             return None;
         }
@@ -40,7 +47,7 @@ impl Application {
         let options = wgpu::RequestAdapterOptions::default();
         let adapter = pollster::block_on(instance.request_adapter(&options)).unwrap();
         let descriptor = wgpu::DeviceDescriptor {
-            required_features: required_features(&adapter),
+            required_features: features(&adapter),
             required_limits: limits(&adapter),
             ..Default::default()
         };
@@ -85,6 +92,11 @@ fn bits(columns: &Columns) -> Vec<u32> {
     columns.flags().iter().copied().chain(values).collect()
 }
 
+/// Whether a small cloud is narrow enough to be one.
+fn is_one_chunk(cloud: &Cloud) -> bool {
+    cloud.points.iter().flatten().all(|v| v.abs() < 1 << 22)
+}
+
 #[test]
 fn the_example_counts_what_the_columns_say() {
     if !wants_gpu() {
@@ -101,10 +113,8 @@ fn the_example_counts_what_the_columns_say() {
 fn columns_on_the_device_are_those_on_the_host() {
     let Some(application) = Application::open(required_limits) else { return };
     let engine = application.engine();
-    let near: Vec<Cloud> = clouds::all()
-        .into_iter()
-        .filter(|c| (c.len() == 3 || c.len() > 100) && c.points.iter().flatten().all(|v| v.abs() < 1 << 22))
-        .collect();
+    let near: Vec<Cloud> =
+        clouds::all().into_iter().filter(|c| (c.len() == 3 || c.len() > 100) && is_one_chunk(c)).collect();
     let (mut compared, mut undefined, mut stragglers) = (0, 0, 0);
     for cloud in &near {
         let set = features(cloud);
@@ -134,6 +144,54 @@ fn columns_on_the_device_are_those_on_the_host() {
         engine.features_on_device(&PointCloud::from_f64(&[]), &FeatureSet::geometric(), knn(5)).unwrap();
     assert!(none.is_empty() && none.bytes() == 0 && report.points == 0);
     assert_eq!(application.errors.load(SeqCst), 0);
+}
+
+/// What is timed is what the calls that it stands for give, also of neighbourhoods that the wide kernel or the CPU finds.
+#[test]
+fn timed_calls_give_the_same_answers() {
+    let Some(application) = Application::open(required_limits) else { return };
+    let engine = application.engine();
+    let (mut stragglers, mut wide) = (0, 0);
+    // Squared distances beyond 32 bits are the CPU's.
+    let far = clouds::uniform(300, 1 << 22);
+    for cloud in clouds::all().into_iter().chain([far]).filter(|c| c.len() > 100 && is_one_chunk(c)) {
+        let set = features(&cloud);
+        for rule in
+            [knn(10), knn(100), Neighborhood::radius(0.3).unwrap(), Neighborhood::knn_within(8, 0.1).unwrap()]
+        {
+            let (expected, _) = engine.features(&cloud.borrow(), &set, rule).unwrap();
+            let (timed, report) = engine.features_timed_on_device(&cloud.borrow(), &set, rule).unwrap();
+            assert!(bits(&timed) == bits(&expected), "{}, {rule:?}", cloud.name);
+            let device: f64 = report.stages.iter().filter(|s| s.0.starts_with("gpu ")).map(|s| s.1).sum();
+            assert!(device > 0.0 && device < report.seconds, "{report:?}");
+            stragglers += report.stragglers;
+            wide += usize::from(report.stages.iter().any(|s| s.0 == "gpu search wide"));
+        }
+        let (expected, _) = engine.neighbors(&cloud.borrow(), knn(10)).unwrap();
+        let (timed, report) = engine.neighbors_timed_on_device(&cloud.borrow(), knn(10)).unwrap();
+        assert!(timed == expected, "{}", cloud.name);
+        stragglers += report.stragglers;
+    }
+    assert!(stragglers > 1000 && wide > 0, "{stragglers}, {wide}");
+    let none = PointCloud::from_f64(&[]);
+    assert!(engine.features_timed_on_device(&none, &FeatureSet::geometric(), knn(5)).unwrap().0.is_empty());
+    assert!(engine.neighbors_timed_on_device(&none, knn(5)).unwrap().0.is_empty());
+}
+
+#[test]
+fn a_device_without_time_stamps_is_not_timed() {
+    let Some(application) = Application::open_with(|_| wgpu::Features::empty(), required_limits) else {
+        return;
+    };
+    let (engine, cloud) = (application.engine(), clouds::terrain(500));
+    let refused = [
+        engine.features_timed_on_device(&cloud.borrow(), &FeatureSet::geometric(), knn(8)).map(|_| ()),
+        engine.neighbors_timed_on_device(&cloud.borrow(), knn(8)).map(|_| ()),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(Error::NoTimeStamps { .. })), "{refused:?}");
+    }
+    assert!(engine.features_on_device(&cloud.borrow(), &FeatureSet::geometric(), knn(8)).is_ok());
 }
 
 #[test]

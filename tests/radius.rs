@@ -11,7 +11,7 @@ use common::gpu::{gpu_engine, gpu_engine_with};
 use common::local::Local;
 use common::oracle::{self, Lists};
 use common::{cpu_engine, features, tolerance};
-use lidar_features::{Feature, Flags, Input, Neighborhood, Options};
+use lidar_features::{Feature, Flags, Neighborhood, Options};
 
 /// Radii in quanta, from fewer members than points at one place to more than a kernel visits.
 const RADII: [f64; 5] = [0.5, 3.0, 17.3, 60.0, 400.0];
@@ -127,9 +127,9 @@ fn the_gpu_agrees() {
     println!("{all}");
 }
 
-/// Distances beyond 2^24 take the wide kernel, beyond 2^32 the CPU; so do balls with more points than a kernel visits.
+/// Distances beyond 2^24 take the wide kernel, beyond 2^32 the CPU.
 #[test]
-fn wide_and_crowded_balls_agree() {
+fn wide_balls_agree() {
     let Some(gpu) = gpu_engine() else { return };
     let stretched = |factor: i32| {
         let mut cloud = clouds::terrain(600);
@@ -149,59 +149,69 @@ fn one_of_each_place_first(cloud: &mut Cloud) -> usize {
     seen.len()
 }
 
-/// More points than one invocation visits lie within the radius: workgroups take them, of a few cubes and of many, of the
-/// cloud's own points and of foreign queries.
+/// More points than one invocation visits lie within the radius, in a few cubes: workgroups take them, all radii at once.
 #[test]
-fn crowds_within_a_radius_are_shared_out() {
+fn crowds_within_radii_are_shared_out() {
     let Some(gpu) = gpu_engine() else { return };
-    let few_cubes = clouds::uniform(40_000, 6);
-    let mut many_cubes = clouds::uniform(90_000, 8);
-    many_cubes.points.iter_mut().flatten().for_each(|v| *v *= 40);
-    let options = Options::default();
-    let mut all = Outcome::default();
-    for (mut cloud, quanta) in [(few_cubes, 60.0), (many_cubes, 260.5)] {
-        let places = one_of_each_place_first(&mut cloud);
-        let first = Cloud::new("places", cloud.points[..places].to_vec());
-        let radii = [quanta / 3.0, quanta];
-        let scales = radii.map(|quanta| radius(&cloud, quanta));
-        let set = features(&cloud);
-        let (columns, report) = gpu.features_at_scales(&cloud.borrow(), &set, &scales, &options).unwrap();
-        assert_eq!(report.stragglers, 0, "{}", cloud.name);
-        let (of_places, report) =
-            gpu.features_at(&first.borrow(), &cloud.borrow(), &set, scales[1], &options).unwrap();
-        assert_eq!(report.stragglers, 0, "places of {}", cloud.name);
-        for (quanta, rule) in radii.into_iter().zip(scales) {
-            let limit = (quanta * quanta) as u64;
-            let members = |p: &[i32; 3]| -> Vec<(u64, u32)> {
-                let all = cloud.points.iter().zip(0..).map(|(q, i)| (oracle::dist_sq(*p, *q), i));
-                all.filter(|member| member.0 <= limit).collect()
-            };
-            let lists: Lists = first.points.iter().map(members).collect();
-            let locals = oracle::locals(&cloud, &lists, usize::MAX);
-            let (expected, _) = cpu_engine().features(&cloud.borrow(), &set, rule).unwrap();
-            let of = |feature| columns.get_in(feature, rule).unwrap();
-            let table = set.iter().map(|f| (f, of(f)[..places].to_vec())).collect();
-            let value = |f: Feature, i: usize| Some(f64::from(expected.get(f)?[i]));
-            let outcome = compare::columns(&table, value, &locals, tolerance::of_catalogue);
-            outcome.assert_clean(&format!("{}, {quanta} quanta", cloud.name));
-            all.absorb(outcome);
-            // Whoever shares a place shares its columns, to the bit.
-            let place_of: HashMap<[i32; 3], usize> = first.points.iter().copied().zip(0..).collect();
-            for feature in set.iter().filter(|f| f.row().inputs == [Input::Xyz]) {
-                let same = |(i, p): (usize, &[i32; 3])| {
-                    of(feature)[i].to_bits() == of(feature)[place_of[p]].to_bits()
-                };
-                assert!(cloud.points.iter().enumerate().all(same), "{feature} of {}", cloud.name);
-            }
-        }
-        // A foreign query is no member: what does not count it out is that of the point there.
-        for feature in ["neighbor_count", "eigenvalue_1", "eigenvalue_3", "vertical_range"] {
-            let feature: Feature = feature.parse().unwrap();
-            let (found, own) = (of_places.get(feature).unwrap(), columns.get_in(feature, scales[1]).unwrap());
-            assert!(found.iter().zip(own).all(|(a, b)| a.to_bits() == b.to_bits()), "{feature}");
+    let mut cloud = clouds::uniform(30_500, 4);
+    let places = one_of_each_place_first(&mut cloud);
+    let radii = [2.5, 60.0];
+    let scales = radii.map(|quanta| radius(&cloud, quanta));
+    let set = features(&cloud);
+    let (columns, report) =
+        gpu.features_at_scales(&cloud.borrow(), &set, &scales, &Options::default()).unwrap();
+    assert_eq!(report.stragglers, 0);
+    let place_of: HashMap<[i32; 3], usize> = cloud.points[..places].iter().copied().zip(0..).collect();
+    for (quanta, rule) in radii.into_iter().zip(scales) {
+        let members = members_of(&cloud.points[..places], &cloud, quanta).enumerate();
+        let locals: Vec<_> = members.map(|(i, m)| Local::new(&cloud.points, i, &m, cloud.quantum)).collect();
+        let (expected, _) = cpu_engine().features(&cloud.borrow(), &set, rule).unwrap();
+        let of = |feature| columns.get_in(feature, rule).unwrap();
+        let table = set.iter().map(|f| (f, of(f)[..places].to_vec())).collect();
+        let value = |f: Feature, i: usize| Some(f64::from(expected.get(f)?[i]));
+        let outcome = compare::columns(&table, value, &locals, tolerance::of_catalogue);
+        outcome.assert_clean(&format!("{quanta} quanta"));
+        // Whoever shares a place shares its columns, to the bit.
+        for feature in set.iter() {
+            let bits = |i: usize| of(feature)[i].to_bits();
+            let same = |(i, p): (usize, &[i32; 3])| bits(i) == bits(place_of[p]);
+            assert!(cloud.points.iter().enumerate().all(same), "{feature}");
         }
     }
-    println!("{all}");
+}
+
+/// The same in many cubes, around places that are no points of the cloud.
+#[test]
+fn crowds_around_foreign_queries_are_shared_out() {
+    let Some(gpu) = gpu_engine() else { return };
+    let mut cloud = clouds::uniform(90_000, 8);
+    cloud.points.iter_mut().flatten().for_each(|v| *v *= 40);
+    let mut queries = clouds::uniform(100, 300);
+    queries.quantum = cloud.quantum;
+    let (set, rule) = (features(&cloud), radius(&cloud, 260.5));
+    let ask = |engine: &lidar_features::Engine| {
+        engine.features_at(&queries.borrow(), &cloud.borrow(), &set, rule, &Options::default()).unwrap()
+    };
+    let ((columns, report), (expected, _)) = (ask(&gpu), ask(&cpu_engine()));
+    assert_eq!((report.backend, report.stragglers), ("gpu", 0));
+    assert_eq!(columns.flags(), expected.flags());
+    let members = queries.points.iter().zip(members_of(&queries.points, &cloud, 260.5));
+    let locals: Vec<_> =
+        members.map(|(place, m)| Local::around(*place, &cloud.points, &m, cloud.quantum)).collect();
+    let value = |f: Feature, i: usize| Some(f64::from(expected.get(f)?[i]));
+    let outcome = compare::columns(&compare::table(&columns), value, &locals, tolerance::of_catalogue);
+    outcome.assert_clean("foreign queries");
+}
+
+/// The indices of what lies within a radius of each place.
+fn members_of<'p>(
+    places: &'p [[i32; 3]],
+    cloud: &'p Cloud,
+    quanta: f64,
+) -> impl Iterator<Item = Vec<u32>> + 'p {
+    let limit = (quanta * quanta) as u64;
+    let inside = move |p: [i32; 3], i: &u32| oracle::dist_sq(p, cloud.points[*i as usize]) <= limit;
+    places.iter().map(move |&p| (0..cloud.len() as u32).filter(|i| inside(p, i)).collect())
 }
 
 #[test]

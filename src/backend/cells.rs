@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use rayon::prelude::*;
 
 use crate::columns::RawColumns;
+use crate::error::Result;
+use crate::watch::Watch;
 
 /// Cells that one task makes or takes over.
 const TASK: usize = 1 << 14;
@@ -19,8 +21,12 @@ pub(crate) struct Cells {
 
 impl Cells {
     /// Zeros for `n` points. Made in parallel: fresh memory costs most when it is first touched.
-    pub(crate) fn new(columns: usize, n: usize) -> Self {
-        Self { values: (0..columns).map(|_| zeros(n)).collect(), flags: zeros(n) }
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub(crate) fn new(columns: usize, n: usize, watch: &Watch) -> Result<Self> {
+        let column = |_| watch.check().map(|()| zeros(n));
+        Ok(Self { values: (0..columns).map(column).collect::<Result<_>>()?, flags: zeros(n) })
     }
 
     /// A column by number; `None` is the flags.

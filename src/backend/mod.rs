@@ -4,6 +4,9 @@ mod cells;
 pub(crate) mod cpu;
 pub(crate) mod gpu;
 
+#[cfg(test)]
+pub(crate) use self::cells::Cells;
+
 use crate::cloud::Lattice;
 use crate::columns::RawColumns;
 use crate::error::Result;

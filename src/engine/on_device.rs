@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use super::{Clouds, Engine, Inputs, flag_dark, inputs, kept_flags};
 use crate::backend::Job;
-use crate::backend::gpu::Marks;
+use crate::backend::gpu::{Gpu, Marks};
 use crate::cloud::PointCloud;
+use crate::columns::{Columns, RawColumns};
 use crate::error::{Error, Result};
 use crate::extras;
 use crate::features::{Feature, FeatureSet};
-use crate::neighborhood::Neighborhood;
+use crate::neighborhood::{Neighborhood, Neighbors};
 use crate::options::Options;
 use crate::report::Report;
 
@@ -116,13 +117,75 @@ impl Engine {
         neighborhood: Neighborhood,
     ) -> Result<(DeviceColumns, Report)> {
         let start = Instant::now();
-        let not = |why: &str| Error::NotOnDevice(why.to_owned());
-        let gpu = match &self.gpu {
-            Some(gpu) if gpu.is_shared() => gpu,
-            Some(_) => {
-                return Err(not("the engine has a device of its own, which the application cannot use"));
-            }
-            None => return Err(not("the engine computes on the CPU")),
+        if self.gpu.as_ref().is_some_and(|gpu| !gpu.is_shared()) {
+            return Err(not("the engine has a device of its own, which the application cannot use"));
+        }
+        let ((buffer, rows), mut report) =
+            self.on_device(cloud, set, neighborhood, |gpu, work, report| {
+                let buffer = match work {
+                    Some((job, marks)) => gpu.features_on_device(job, set, marks, report)?,
+                    None => gpu.no_columns()?,
+                };
+                Ok((buffer, cloud.len()))
+            })?;
+        report.seconds = start.elapsed().as_secs_f64();
+        Ok((DeviceColumns { buffer, set: set.clone(), rows }, report))
+    }
+
+    /// Computes what [`features_on_device`](Self::features_on_device) does, on any GPU, and says how long that takes where
+    /// the points are on the device before and the columns stay there: index, search and features without quantising, upload
+    /// and download. The columns are read back afterwards, so that they can be checked.
+    ///
+    /// The work is repeated for a tenth of a second and then once more, which is what the report is of.
+    /// [`Report::seconds`] is the wall-clock time from the first recorded command to the end of the last wait, neighbourhoods
+    /// that the CPU found included; of [`Report::stages`] those that begin with `gpu` are the device's own time stamps at
+    /// the beginning and end of kernels. What lies between kernels, zeroing buffers and copying counters, has none.
+    ///
+    /// # Errors
+    /// As [`features_on_device`](Self::features_on_device), save that the device may be the engine's own;
+    /// [`Error::NotOnDevice`] also where the CPU would find all neighbours; [`Error::NoTimeStamps`].
+    pub fn features_timed_on_device(
+        &self,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhood: Neighborhood,
+    ) -> Result<(Columns, Report)> {
+        let (raw, report) = self.on_device(cloud, set, neighborhood, |gpu, work, report| match work {
+            Some((job, marks)) => gpu.features_timed(job, set, marks, report),
+            None => Ok(RawColumns { values: vec![Vec::new(); set.len()], flags: Vec::new() }),
+        })?;
+        Ok((Columns::from_raw(set, raw, &Options::default().conventions, &self.watch)?, report))
+    }
+
+    /// Finds lists of the `k` nearest points, as [`neighbors`](Self::neighbors) does, and says how long that takes where
+    /// points and lists stay on the device: see [`features_timed_on_device`](Self::features_timed_on_device). Lists that
+    /// the CPU found ([`Report::stragglers`]) are in the result and in its time, and not on the device.
+    ///
+    /// # Errors
+    /// As [`features_timed_on_device`](Self::features_timed_on_device); [`Error::NotOnDevice`] also for neighbourhoods by
+    /// radius.
+    pub fn neighbors_timed_on_device(
+        &self,
+        cloud: &PointCloud<'_>,
+        neighborhood: Neighborhood,
+    ) -> Result<(Neighbors, Report)> {
+        self.on_device(cloud, &FeatureSet::default(), neighborhood, |gpu, work, report| match work {
+            Some((job, _)) => gpu.neighbors_timed(job, report),
+            None => Ok(Neighbors { offsets: vec![0], ..Neighbors::default() }),
+        })
+    }
+
+    /// Does on the GPU what can stay there; there is no work for a cloud without points.
+    fn on_device<T>(
+        &self,
+        cloud: &PointCloud<'_>,
+        set: &FeatureSet,
+        neighborhood: Neighborhood,
+        work: impl FnOnce(&Gpu, Option<(&Job<'_>, Marks<'_>)>, &mut Report) -> Result<T>,
+    ) -> Result<(T, Report)> {
+        let Some(gpu) = &self.gpu else {
+            let why = self.fallback.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+            return Err(not(&format!("the engine computes on the CPU{why}")));
         };
         let clouds = Clouds { cloud, queries: None };
         clouds.validate()?;
@@ -130,36 +193,38 @@ impl Engine {
         let Inputs { attributes, color, .. } = inputs(clouds, set, &Options::default())?;
         let mut report = Report {
             features: set.iter().collect(),
-            conventions: Options::default().conventions.name(),
+            conventions: if set.is_empty() { "" } else { Options::default().conventions.name() },
             color,
             backend: "gpu",
             adapter: Some(gpu.name().to_owned()),
             ..Report::default()
         };
-        let lattice = report.time("lattice", || cloud.lattice())?;
+        let lattice = report.time("lattice", || cloud.lattice(&self.watch))?;
         clouds.describe(&lattice, &mut report);
         let rows = lattice.len();
-        let buffer = if rows == 0 {
-            gpu.no_columns()?
-        } else {
-            let mut known = vec![0; if attributes.rgb.is_some() { rows } else { 0 }];
-            flag_dark(&mut known, &attributes);
-            let marks = Marks { known: &known, kept: kept_flags(neighborhood, set) };
-            let lattice = &lattice;
-            let job = Job {
-                lattice,
-                queries: None,
-                attributes,
-                ground: None,
-                part: None,
-                neighborhood,
-                watch: &self.watch,
-            };
-            gpu.features_on_device(&job, set, marks, &mut report)?
+        if rows == 0 {
+            let out = work(gpu, None, &mut report)?;
+            return Ok((out, report));
+        }
+        let mut known = vec![0; if attributes.rgb.is_some() { rows } else { 0 }];
+        flag_dark(&mut known, &attributes);
+        let marks = Marks { known: &known, kept: kept_flags(neighborhood, set) };
+        let job = Job {
+            lattice: &lattice,
+            queries: None,
+            attributes,
+            ground: None,
+            part: None,
+            neighborhood,
+            watch: &self.watch,
         };
-        report.seconds = start.elapsed().as_secs_f64();
-        Ok((DeviceColumns { buffer, set: set.clone(), rows }, report))
+        let out = work(gpu, Some((&job, marks)), &mut report)?;
+        Ok((out, report))
     }
+}
+
+fn not(why: &str) -> Error {
+    Error::NotOnDevice(why.to_owned())
 }
 
 /// Refuses what one pass over one chunk does not compute.

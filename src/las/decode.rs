@@ -22,6 +22,8 @@ use crate::error::Result;
 const BATCH_BYTES: usize = 32 << 20;
 /// Chunks of more points are decoded piece by piece, so that memory follows what decodes and not what is claimed.
 const WHOLE_CHUNK: u64 = 1 << 18;
+/// Points of such a piece: one thread decodes them in a tenth of a second.
+const PIECE: u64 = 1 << 16;
 /// Of a point's layers the one of GPS times; the first has scanner channels, returns and XY.
 const TIMES_LAYER: usize = 8;
 
@@ -152,11 +154,13 @@ impl LazFile<'_> {
     ) -> Result<u64> {
         let chunks = &self.compression.chunks;
         while open.is_none() && *next < chunks.len() {
-            // As many whole chunks as a batch takes are decoded together, one thread each.
+            // As many whole chunks as a batch takes are decoded together, one thread each. Each thread has two at most, so
+            // that whoever watches is asked several times a second on any machine.
+            let most = self.compression.together.min(2 * self.threads.current_num_threads());
             let mut points = 0;
             let mut whole = 0;
             for chunk in &chunks[*next..] {
-                let fits = whole < self.compression.together
+                let fits = whole < most
                     && chunk.restart.is_none()
                     && chunk.points <= WHOLE_CHUNK
                     && points + chunk.points <= wanted.min(fitting);
@@ -179,7 +183,7 @@ impl LazFile<'_> {
             }
         }
         let Some(stream) = open else { return Ok(0) };
-        let n = wanted.min(fitting).min(stream.left).min(WHOLE_CHUNK);
+        let n = wanted.min(fitting).min(stream.left).min(PIECE);
         out.resize(n as usize * self.header.record_length, 0);
         self.piece(stream, out)?;
         if stream.left == 0 {

@@ -10,6 +10,8 @@ use rayon::prelude::*;
 use super::cut::cut;
 use super::{Chunk, MAX_CORE_WIDTH};
 use crate::cloud::Lattice;
+use crate::error::Result;
+use crate::watch::Watch;
 
 /// Cells of a grid at most, unless there are many parts.
 const MOST_CELLS: u64 = 1 << 17;
@@ -21,6 +23,8 @@ const CELLS_LIMIT: u64 = 1 << 20;
 const POINTS_PER_CELL: u64 = 16;
 /// Blocks of points that are counted beside each other.
 const BLOCKS: usize = 32;
+/// Points of a block that are passed over between two looks at the token.
+const LOOK: usize = 1 << 14;
 /// Points that the grid's bounds are taken from.
 const SAMPLE: usize = 4096;
 /// Room that parts leave below their limit, so that cells do not push them over it: a sixteenth.
@@ -109,10 +113,17 @@ impl Grid {
 
 /// Arranges a cloud, in parts of at most `most` points each unless more are at one place. Parts are cut so that about equal
 /// numbers of points are loaded for each, where `margin` says how wide a part's halo is.
-pub(super) fn arrange(lattice: &Lattice<'_>, most: usize, margin: impl Fn(&Chunk) -> i64 + Sync) -> Arranged {
+///
+/// Looks at `watch` between its steps and in those that pass over all points.
+pub(super) fn arrange(
+    lattice: &Lattice<'_>,
+    most: usize,
+    margin: impl Fn(&Chunk) -> i64 + Sync,
+    watch: &Watch,
+) -> Result<Arranged> {
     let n = lattice.len();
     if n == 0 {
-        return Arranged { order: Vec::new(), cells: Vec::new(), chunks: Vec::new() };
+        return Ok(Arranged { order: Vec::new(), cells: Vec::new(), chunks: Vec::new() });
     }
     let for_parts = (n / most.max(1)) as u64 * CELLS_PER_PART;
     let cells = MOST_CELLS.max(for_parts).min(CELLS_LIMIT).min(n as u64 / POINTS_PER_CELL);
@@ -123,10 +134,16 @@ pub(super) fn arrange(lattice: &Lattice<'_>, most: usize, margin: impl Fn(&Chunk
         .par_chunks(block_len)
         .map(|block| {
             let mut counts = vec![0; grid.len()];
-            block.iter().for_each(|p| counts[grid.cell(*p)] += 1);
+            for points in block.chunks(LOOK) {
+                if watch.is_cancelled() {
+                    break;
+                }
+                points.iter().for_each(|p| counts[grid.cell(*p)] += 1);
+            }
             counts
         })
         .collect();
+    watch.check()?;
     let totals: Vec<u32> = (0..grid.len())
         .into_par_iter()
         .with_min_len(1 << 12)
@@ -141,8 +158,12 @@ pub(super) fn arrange(lattice: &Lattice<'_>, most: usize, margin: impl Fn(&Chunk
     };
     let mut parts = cut(&totals);
     if parts.len() > 1 {
-        parts = cut(&loads(lattice, &grid, &totals, &parts, margin));
+        watch.check()?;
+        let loads = loads(lattice, &grid, &totals, &parts, margin, watch);
+        watch.check()?;
+        parts = cut(&loads);
     }
+    watch.check()?;
 
     // Where each block's points of each cell go.
     let mut at = 0u32;
@@ -155,17 +176,25 @@ pub(super) fn arrange(lattice: &Lattice<'_>, most: usize, margin: impl Fn(&Chunk
     let order: Vec<AtomicU32> =
         (0..n).into_par_iter().with_min_len(1 << 14).map(|_| AtomicU32::new(0)).collect();
     lattice.points.par_chunks(block_len).zip(&mut counts).enumerate().for_each(|(block, (points, next))| {
-        for (i, p) in (block * block_len..).zip(points) {
-            let slot = &mut next[grid.cell(*p)];
-            order[*slot as usize].store(i as u32, Relaxed);
-            *slot += 1;
+        for (first, points) in (block * block_len..).step_by(LOOK).zip(points.chunks(LOOK)) {
+            if watch.is_cancelled() {
+                break;
+            }
+            for (i, p) in (first..).zip(points) {
+                let slot = &mut next[grid.cell(*p)];
+                order[*slot as usize].store(i as u32, Relaxed);
+                *slot += 1;
+            }
         }
     });
+    watch.check()?;
     let order = order.into_iter().map(AtomicU32::into_inner).collect();
-    finish(lattice, &grid, &totals, &parts, order, most)
+    let arranged = finish(lattice, &grid, &totals, &parts, order, most, watch);
+    watch.check().map(|()| arranged)
 }
 
-/// Cells and bounds of the parts, once the points are in their order; parts that are too large or too wide are cut on.
+/// Cells and bounds of the parts, once the points are in their order; parts that are too large or too wide are cut on. Leaves
+/// parts out once the call is cancelled.
 fn finish(
     lattice: &Lattice<'_>,
     grid: &Grid,
@@ -173,6 +202,7 @@ fn finish(
     parts: &[Vec<u32>],
     mut order: Vec<u32>,
     most: usize,
+    watch: &Watch,
 ) -> Arranged {
     let mut rest = order.as_mut_slice();
     let mut slices = Vec::new();
@@ -184,10 +214,13 @@ fn finish(
         (start, rest) = (start + len, more);
     }
     let of_part = |(start, part, own): (usize, &Vec<u32>, &mut [u32])| {
-        let (min, max) = bounds(lattice, own);
+        let (min, max) = bounds(lattice, own, watch);
+        if watch.is_cancelled() {
+            return Default::default();
+        }
         let width = (0..3).map(|a| i64::from(max[a]) - i64::from(min[a])).max().unwrap_or(0);
         if own.len() > most || width >= MAX_CORE_WIDTH {
-            let chunks = cut(lattice, own, start, most);
+            let chunks = cut(lattice, own, start, most, watch);
             let piece = |c: &Chunk| Cell {
                 start: c.start,
                 end: c.end,
@@ -211,13 +244,17 @@ fn finish(
     Arranged { order, cells: cells.concat(), chunks: chunks.concat() }
 }
 
-fn bounds(lattice: &Lattice<'_>, indices: &[u32]) -> ([i32; 3], [i32; 3]) {
+fn bounds(lattice: &Lattice<'_>, indices: &[u32], watch: &Watch) -> ([i32; 3], [i32; 3]) {
     let none = || ([i32::MAX; 3], [i32::MIN; 3]);
     let wider = |a: ([i32; 3], [i32; 3]), b: ([i32; 3], [i32; 3])| {
         (std::array::from_fn(|i| a.0[i].min(b.0[i])), std::array::from_fn(|i| a.1[i].max(b.1[i])))
     };
     let point = |&i: &u32| (lattice.points[i as usize], lattice.points[i as usize]);
-    indices.par_iter().with_min_len(1 << 14).map(point).reduce(none, wider)
+    let of_block = |block: &[u32]| match watch.is_cancelled() {
+        true => none(),
+        false => block.iter().map(point).fold(none(), wider),
+    };
+    indices.par_chunks(LOOK).map(of_block).reduce(none, wider)
 }
 
 /// Cells with their points and their share of the work.
@@ -234,6 +271,7 @@ fn loads(
     totals: &[u32],
     parts: &[Vec<u32>],
     margin: impl Fn(&Chunk) -> i64 + Sync,
+    watch: &Watch,
 ) -> Vec<u32> {
     let boxed = |cell: u32| {
         let (low, high) = grid.bounds(cell);
@@ -260,6 +298,9 @@ fn loads(
     }
     let mut weights = vec![0; totals.len()];
     let share = |chunk: &Chunk| {
+        if watch.is_cancelled() {
+            return 1.0;
+        }
         let halo = halo(&Chunk { margin: margin(chunk), ..chunk.clone() }, &cells);
         1.0 + halo as f64 / chunk.len().max(1) as f64
     };

@@ -4,9 +4,20 @@ use rayon::prelude::*;
 
 use super::{Chunk, MAX_CORE_WIDTH};
 use crate::cloud::Lattice;
+use crate::watch::Watch;
 
-/// Cuts `order` at medians of the longest axis until every part is small and narrow enough.
-pub(super) fn cut(lattice: &Lattice<'_>, order: &mut [u32], start: usize, most: usize) -> Vec<Chunk> {
+/// Cuts `order` at medians of the longest axis until every part is small and narrow enough. Leaves parts out once the call is
+/// cancelled, which is to be checked afterwards.
+pub(super) fn cut(
+    lattice: &Lattice<'_>,
+    order: &mut [u32],
+    start: usize,
+    most: usize,
+    watch: &Watch,
+) -> Vec<Chunk> {
+    if watch.is_cancelled() {
+        return Vec::new();
+    }
     let point = |i: &u32| lattice.points[*i as usize];
     let (mut min, mut max) = ([i32::MAX; 3], [i32::MIN; 3]);
     for p in order.iter().map(point) {
@@ -37,8 +48,10 @@ pub(super) fn cut(lattice: &Lattice<'_>, order: &mut [u32], start: usize, most: 
         }
     };
     let (left, right) = order.split_at_mut(split);
-    let (mut chunks, more) =
-        rayon::join(|| cut(lattice, left, start, most), || cut(lattice, right, start + split, most));
+    let (mut chunks, more) = rayon::join(
+        || cut(lattice, left, start, most, watch),
+        || cut(lattice, right, start + split, most, watch),
+    );
     chunks.extend(more);
     chunks
 }

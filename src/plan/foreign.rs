@@ -7,7 +7,9 @@ use super::arrange::{Arranged, Cell, arrange};
 use super::cut::cut;
 use super::{Chunk, Loaded, MAX_WIDTH, Members, Plan};
 use crate::cloud::Lattice;
+use crate::error::Result;
 use crate::neighborhood::Rule;
+use crate::watch::Watch;
 
 /// Queries of a chunk whose neighbours are looked for to choose its margin.
 const SAMPLE: usize = 32;
@@ -23,9 +25,9 @@ pub(super) struct Candidates {
 type Bounds = ([i64; 3], [i64; 3]);
 
 impl Candidates {
-    fn new(cloud: &Lattice<'_>) -> Self {
-        let Arranged { order, cells, .. } = arrange(cloud, usize::MAX, |_| 0);
-        Self { order, cells }
+    fn new(cloud: &Lattice<'_>, watch: &Watch) -> Result<Self> {
+        let Arranged { order, cells, .. } = arrange(cloud, usize::MAX, |_| 0, watch)?;
+        Ok(Self { order, cells })
     }
 
     pub(super) fn by_place(&self) -> (&[u32], &[Cell]) {
@@ -82,7 +84,8 @@ impl Plan {
         cloud: &Lattice<'_>,
         capacity: usize,
         core: Option<usize>,
-    ) -> Self {
+        watch: &Watch,
+    ) -> Result<Self> {
         let n = queries.len();
         let width = |a: usize| {
             let (low, high) = (queries.min[a].min(cloud.min[a]), queries.max[a].max(cloud.max[a]));
@@ -91,23 +94,24 @@ impl Plan {
         let most = core.unwrap_or(usize::MAX).min(capacity);
         let whole = Chunk { start: 0, end: n, min: queries.min, max: queries.max, crowd: false, margin: 0 };
         if n <= most && cloud.len() <= capacity && (0..3).all(|a| width(a) < MAX_WIDTH) {
-            return Self {
+            return Ok(Self {
                 order: Vec::new(),
                 chunks: vec![whole],
                 cells: Vec::new(),
                 capacity,
                 largest: 0,
                 candidates: None,
-            };
+            });
         }
-        let candidates = Candidates::new(cloud);
+        let candidates = Candidates::new(cloud, watch)?;
         let Arranged { mut order, chunks: cores, .. } =
-            arrange(queries, most.min((capacity / 2).max(1)), |_| 0);
+            arrange(queries, most.min((capacity / 2).max(1)), |_| 0, watch)?;
         let mut chunks = Vec::new();
         for core in cores {
-            refine(core, queries, cloud, &candidates, &mut order, capacity, most, &mut chunks);
+            refine(core, queries, cloud, &candidates, &mut order, capacity, most, watch, &mut chunks);
         }
-        Self { order, chunks, cells: Vec::new(), capacity, largest: 0, candidates: Some(candidates) }
+        watch.check()?;
+        Ok(Self { order, chunks, cells: Vec::new(), capacity, largest: 0, candidates: Some(candidates) })
     }
 
     /// Gathers the cloud's points around a chunk's queries.
@@ -182,7 +186,8 @@ impl Plan {
 }
 
 /// Cuts a core on until the cloud's points within its box leave half of the room to the margin around it. What cannot
-/// be cut, queries at one place, is shared out; where the cloud has too many points there, the CPU answers.
+/// be cut, queries at one place, is shared out; where the cloud has too many points there, the CPU answers. Leaves cores out
+/// once the call is cancelled.
 #[expect(clippy::too_many_arguments, reason = "recursion over one state")]
 fn refine(
     core: Chunk,
@@ -192,8 +197,12 @@ fn refine(
     order: &mut [u32],
     capacity: usize,
     most: usize,
+    watch: &Watch,
     out: &mut Vec<Chunk>,
 ) {
+    if watch.is_cancelled() {
+        return;
+    }
     let (n, is_place) = (core.end - core.start, core.min == core.max);
     let crowd = candidates.count(cloud, around(&core, 0)) > (capacity / 2).max(1);
     if is_place {
@@ -201,8 +210,9 @@ fn refine(
         let piece = |start: usize| Chunk { start, end: (start + most).min(core.end), crowd, ..core.clone() };
         out.extend(starts.map(piece));
     } else if crowd {
-        for part in cut(queries, &mut order[core.start..core.end], core.start, n.div_ceil(2).min(n - 1)) {
-            refine(part, queries, cloud, candidates, order, capacity, most, out);
+        let half = n.div_ceil(2).min(n - 1);
+        for part in cut(queries, &mut order[core.start..core.end], core.start, half, watch) {
+            refine(part, queries, cloud, candidates, order, capacity, most, watch, out);
         }
     } else {
         out.push(core);
@@ -218,6 +228,10 @@ mod tests {
         Lattice::new(points.into(), Frame::new([0.0; 3], 0.01).unwrap()).unwrap()
     }
 
+    fn plan(queries: &Lattice<'_>, cloud: &Lattice<'_>, capacity: usize, core: Option<usize>) -> Plan {
+        Plan::for_queries(queries, cloud, capacity, core, &Watch::default()).unwrap()
+    }
+
     fn scattered(n: i64, width: i64, seed: i64) -> Vec<[i32; 3]> {
         let at = |i: i64, f: i64| ((i + seed) * f % 1_000_003 * 7919 % width) as i32;
         (0..n).map(|i| [at(i, 7), at(i, 104_729), at(i, 31) / 10]).collect()
@@ -231,7 +245,7 @@ mod tests {
         places.push([-1_000_000, 3, 3]);
         let queries = lattice(places);
         let rule = Rule { k: 10, cuts: true, limit: None, radius: None };
-        let plan = Plan::for_queries(&queries, &cloud, 700, Some(150));
+        let plan = plan(&queries, &cloud, 700, Some(150));
         let mut seen = vec![0; queries.len()];
         for chunk in plan.chunks() {
             let loaded = plan.load_for_queries(&queries, &cloud, chunk, rule);
@@ -257,7 +271,7 @@ mod tests {
     fn queries_in_a_crowd_are_left_to_the_cpu() {
         let mut points = vec![[7; 3]; 3000];
         points.extend(scattered(500, 100, 0));
-        let plan = Plan::for_queries(&lattice(vec![[7; 3], [90, 90, 9]]), &lattice(points), 1000, None);
+        let plan = plan(&lattice(vec![[7; 3], [90, 90, 9]]), &lattice(points), 1000, None);
         let crowds: Vec<_> = plan.chunks().iter().map(|c| (c.min, c.crowd)).collect();
         assert_eq!(crowds.len(), 2);
         assert!(crowds.contains(&([7; 3], true)) && crowds.contains(&([90, 90, 9], false)));

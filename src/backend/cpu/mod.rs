@@ -114,7 +114,8 @@ fn of_neighborhoods(
 ) -> Result<Vec<RawColumns>> {
     let n = job.asked().len();
     let evaluator = Evaluator::new(job, set, scales, known);
-    let cells: Vec<Cells> = (0..scales.len()).map(|_| Cells::new(set.len(), n)).collect();
+    let made = (0..scales.len()).map(|_| Cells::new(set.len(), n, job.watch));
+    let cells = made.collect::<Result<Vec<Cells>>>()?;
     each_block(job, index, |search, sites| fill(&evaluator, search, sites, &cells))?;
     Ok(cells.into_iter().map(Cells::into_columns).collect())
 }

@@ -73,6 +73,8 @@ pub(super) struct Resident {
     halo: bool,
     /// Rows are queries that are no points of the cloud.
     pub(super) foreign: bool,
+    /// Whether the inputs are where the kernels read them, and not only in staging memory.
+    arrived: bool,
     staging: Buffer,
     pub(super) positions: Buffer,
     /// Row of each point, or place of each foreign query.
@@ -90,6 +92,24 @@ impl Resident {
         Subject::of(self.foreign, self.halo)
     }
 }
+
+/// What is computed of the points of a chunk.
+pub(super) struct Wanted<'a> {
+    pub(super) kernel: &'a Evaluate,
+    /// `None` if no feature needs neighbours.
+    pub(super) rule: Option<Rule>,
+    /// Indices of the rows; `None` for all points.
+    pub(super) core: Option<&'a [u32]>,
+    /// Only the CPU can find neighbours.
+    pub(super) crowd: bool,
+    /// Follows on the kernel, with what it reads beside the columns.
+    pub(super) settle: Option<(&'a Kernel, &'a Buffer)>,
+    /// Where columns go in host memory, if they do.
+    pub(super) out: Option<&'a [Cells]>,
+}
+
+/// Is given what was read back.
+pub(super) type Take<'a> = &'a (dyn Fn(&[u8]) + Sync);
 
 /// A chunk's points in cell order, and where the cells begin.
 pub(super) struct Index {
@@ -155,21 +175,20 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<()> {
         let loaded = self.load(plan, chunk, report);
-        self.columns(&loaded, chunk.crowd, kernel, rule, Some(out), report).map(|_| ())
+        let core = loaded.core.as_deref();
+        let resident = self.upload(&loaded, core, kernel.attribute_words(), report)?;
+        let wanted = Wanted { kernel, rule, core, crowd: chunk.crowd, settle: None, out: Some(out) };
+        self.columns(&resident, &wanted, report).map(|_| ())
     }
 
-    /// Computes a chunk's columns, flags first, and gives them to `out`, if there is one.
+    /// Computes a chunk's columns, flags first.
     pub(super) fn columns(
         &self,
-        loaded: &Loaded,
-        crowd: bool,
-        kernel: &Evaluate,
-        rule: Option<Rule>,
-        out: Option<&[Cells]>,
+        resident: &Resident,
+        wanted: &Wanted<'_>,
         report: &mut Report,
-    ) -> Result<(Resident, Buffer)> {
-        let core = loaded.core.as_deref();
-        let resident = self.upload(loaded, core, kernel.attribute_words(), report)?;
+    ) -> Result<Buffer> {
+        let Wanted { kernel, rule, core, crowd, settle, out } = *wanted;
         let scales = self.scales.len() as u32;
         let all = u64::from(resident.rows) * u64::from(scales);
         let records = self.storage(all * u64::from(kernel.needs.record_words()) * 4, "records")?;
@@ -183,18 +202,18 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let used = taken + COUNTERS;
         let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
         let search = rule
-            .filter(|_| !crowd && loaded.members.len() > 0)
+            .filter(|_| !crowd && resident.points > 0)
             .and_then(|rule| Search::first(rule, resident.subject(), Output::Records(kernel.needs, scales)));
 
-        let mut recorder = self.recorder(&resident)?;
-        self.record_upload(&mut recorder, &resident);
+        let mut recorder = self.recorder(resident)?;
+        self.record_upload(&mut recorder, resident);
         let index = match search {
             Some(search) => {
-                let index = self.record_index(&mut recorder, &resident)?;
+                let index = self.record_index(&mut recorder, resident)?;
                 let step = self.search_step(
                     &mut recorder,
                     search,
-                    &resident,
+                    resident,
                     &index,
                     &[&records],
                     resident.queries(),
@@ -210,8 +229,16 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         let evaluate = Kernel::Evaluate(kernel.clone());
         let attributes = resident.attributes.as_ref().unwrap_or(&resident.row_of);
-        let step = recorder.step(&evaluate, &[&records, attributes, &columns], all as u32, u32::MAX)?;
-        recorder.pass("features", &[step]);
+        let features = |recorder: &mut Recorder<'_>| -> Result<()> {
+            let buffers = [&records, attributes, &columns];
+            let mut steps = vec![recorder.step(&evaluate, &buffers, all as u32, u32::MAX)?];
+            if let Some((kernel, marks)) = settle {
+                steps.push(recorder.step(kernel, &[marks, &columns], resident.rows, u32::MAX)?);
+            }
+            recorder.pass("features", &steps);
+            Ok(())
+        };
+        features(&mut recorder)?;
         recorder.copy(&columns, 0, &back, 0, taken);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         let counters = self.read(&back, used, &submitted, report, |bytes| {
@@ -222,35 +249,33 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
         let stragglers: Vec<u32> = match (search, &index, counters) {
             (Some(search), Some(index), Some([wide, left])) if wide > 0 || left > 0 => {
-                self.second_search(search.second(wide), &resident, index, &[&records], wide, report)?
+                self.second_search(search.second(wide), resident, index, &[&records], wide, report)?
             }
             (None, ..) if rule.is_some() => (0..resident.rows).collect(),
             _ => Vec::new(),
         };
         let again = counters.is_some_and(|c| c[0] > 0) || !stragglers.is_empty();
         if !again {
-            return Ok((resident, columns));
+            return Ok(columns);
         }
         report.stragglers += stragglers.len();
-        let mut recorder = self.recorder(&resident)?;
+        let mut recorder = self.recorder(resident)?;
         let mut held = Vec::new();
         let batch = (resident.rows as usize / STRAGGLER_SHARE).max(LEAST_STRAGGLERS);
         for rows in stragglers.chunks(batch) {
             if !held.is_empty() {
-                let full = std::mem::replace(&mut recorder, self.recorder(&resident)?);
+                let full = std::mem::replace(&mut recorder, self.recorder(resident)?);
                 self.finish(full, report)?;
                 held.clear();
             }
-            held =
-                self.place_records(&mut recorder, rows, core, kernel.needs, &resident, &records, report)?;
+            held = self.place_records(&mut recorder, rows, core, kernel.needs, resident, &records, report)?;
         }
-        let step = recorder.step(&evaluate, &[&records, attributes, &columns], all as u32, u32::MAX)?;
-        recorder.pass("features", &[step]);
+        features(&mut recorder)?;
         recorder.copy(&columns, 0, &back, 0, taken);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         self.read(&back, used, &submitted, report, take)?;
         drop(held);
-        Ok((resident, columns))
+        Ok(columns)
     }
 
     /// Fills the neighbour lists of a chunk's core points.
@@ -269,54 +294,68 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let subject = Subject::of(self.job.is_foreign(), loaded.rows.is_some());
         let search =
             Search::first(rule, subject, Output::Lists).filter(|_| !chunk.crowd && loaded.members.len() > 0);
-        let stragglers: Vec<u32> = if let Some(search) = search {
-            let resident = self.upload(&loaded, core, 0, report)?;
-            let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
-            let used = lists.requested() + COUNTERS;
-            let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
-            let mut recorder = self.recorder(&resident)?;
-            self.record_upload(&mut recorder, &resident);
-            let index = self.record_index(&mut recorder, &resident)?;
-            let step =
-                self.search_step(&mut recorder, search, &resident, &index, &[&lists], resident.queries())?;
-            recorder.pass("search", &[step]);
-            recorder.copy(&index.queue, 0, &back, lists.requested(), COUNTERS);
-            recorder.copy(&lists, 0, &back, 0, lists.requested());
-            let submitted = self.submit(recorder, Some((&back, used)), report)?;
-            let take = |bytes: &[u8]| {
-                let out = &mut out.lock().unwrap_or_else(PoisonError::into_inner);
-                scatter_lists(&bytes[..lists.requested() as usize], k, core, &loaded, out);
-                counters(&bytes[lists.requested() as usize..])
-            };
-            let [wide, left] = self.read(&back, used, &submitted, report, take)?;
-            if wide == 0 && left == 0 {
-                return Ok(());
+        let take = |bytes: &[u8]| {
+            let out = &mut out.lock().unwrap_or_else(PoisonError::into_inner);
+            scatter_lists(bytes, k, core, &loaded, out);
+        };
+        let stragglers = match search {
+            Some(search) => {
+                let resident = self.upload(&loaded, core, 0, report)?;
+                self.nearest(&resident, search, k, Some(&take), report)?.1
             }
-            let stragglers =
-                self.second_search(search.second(wide), &resident, &index, &[&lists], wide, report)?;
-            if wide > 0 {
-                let mut recorder = self.recorder(&resident)?;
-                recorder.copy(&lists, 0, &back, 0, lists.requested());
-                let submitted = self.submit(recorder, None, report)?;
-                self.read(&back, used, &submitted, report, take)?;
-            }
-            stragglers
-        } else {
-            (0..core.map_or(self.job.asked().len(), <[u32]>::len) as u32).collect()
+            None => (0..core.map_or(self.job.asked().len(), <[u32]>::len) as u32).collect(),
         };
         report.stragglers += stragglers.len();
         let (points, places) = self.places(&stragglers, core);
         let found = self.lists_on_cpu(&places, rule, usize::MAX, report)?;
         let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut put = |point: u32, row: &[(u64, u32)]| {
-            let first = point as usize * k;
-            for (j, &(dist_sq, neighbor)) in row.iter().enumerate() {
-                out.indices[first + j] = neighbor;
-                out.dist_sq[first + j] = dist_sq;
-            }
-        };
-        points.iter().zip(found.iter().flatten()).for_each(|(&point, row)| put(point, row));
+        points.iter().zip(found.iter().flatten()).for_each(|(&point, row)| out.put(point, k, row));
         Ok(())
+    }
+
+    /// Finds lists of `k` and gives them to `take`, if they are to come back: the lists, and the rows that are left to the
+    /// CPU.
+    pub(super) fn nearest(
+        &self,
+        resident: &Resident,
+        search: Search,
+        k: usize,
+        take: Option<Take<'_>>,
+        report: &mut Report,
+    ) -> Result<(Buffer, Vec<u32>)> {
+        let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
+        let taken = if take.is_some() { lists.requested() } else { 0 };
+        let used = taken + COUNTERS;
+        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
+        let look = |bytes: &[u8]| {
+            let (own, queue) = bytes.split_at(taken as usize);
+            if let Some(take) = take {
+                take(own);
+            }
+            counters(queue)
+        };
+        let mut recorder = self.recorder(resident)?;
+        self.record_upload(&mut recorder, resident);
+        let index = self.record_index(&mut recorder, resident)?;
+        let step =
+            self.search_step(&mut recorder, search, resident, &index, &[&lists], resident.queries())?;
+        recorder.pass("search", &[step]);
+        recorder.copy(&index.queue, 0, &back, taken, COUNTERS);
+        recorder.copy(&lists, 0, &back, 0, taken);
+        let submitted = self.submit(recorder, Some((&back, used)), report)?;
+        let [wide, left] = self.read(&back, used, &submitted, report, look)?;
+        if wide == 0 && left == 0 {
+            return Ok((lists, Vec::new()));
+        }
+        let stragglers =
+            self.second_search(search.second(wide), resident, &index, &[&lists], wide, report)?;
+        if wide > 0 && taken > 0 {
+            let mut recorder = self.recorder(resident)?;
+            recorder.copy(&lists, 0, &back, 0, taken);
+            let submitted = self.submit(recorder, None, report)?;
+            self.read(&back, used, &submitted, report, look)?;
+        }
+        Ok((lists, stragglers))
     }
 
     /// Lists of the members around single places; `None` where they are more than `most`.
@@ -327,6 +366,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         most: usize,
         report: &mut Report,
     ) -> Result<Vec<Option<Vec<(u64, u32)>>>> {
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
         self.on_cpu(report, || {
             let scan = self.shared.scan(self.job);
             if scan.pays(places.len(), rule) {
@@ -441,6 +483,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             rows: rows as u32,
             halo: loaded.rows.is_some(),
             foreign: queries.is_some(),
+            arrived: false,
             positions: self.storage(sizes[0], "positions")?,
             row_of: self.storage(sizes[1], "rows")?,
             attributes: (attribute_words > 0).then(|| self.storage(sizes[2], "attributes")).transpose()?,
@@ -481,7 +524,26 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         self.storage(bytes.len() as u64, what)
     }
 
+    /// Uploads a chunk's inputs, and arrays beside them, before anything else is recorded.
+    pub(super) fn arrive(
+        &self,
+        resident: &mut Resident,
+        arrays: &[(&Buffer, &[u8])],
+        report: &mut Report,
+    ) -> Result<()> {
+        let mut recorder = self.recorder(resident)?;
+        self.record_upload(&mut recorder, resident);
+        let _staging = self.stage(&mut recorder, arrays, report)?;
+        self.finish(recorder, report)?;
+        resident.arrived = true;
+        Ok(())
+    }
+
+    /// Copies inputs to where the kernels read them, unless they are there.
     pub(super) fn record_upload(&self, recorder: &mut Recorder<'_>, resident: &Resident) {
+        if resident.arrived {
+            return;
+        }
         let points = u64::from(resident.points) * 12;
         let rows = resident.row_of.requested();
         if points > 0 {
@@ -715,6 +777,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let stamped: Vec<f64> = times.iter().map(|time| time.1).collect();
         self.context.pace.learn(&submitted.work, &stamped, waited.as_secs_f64());
         report.add("unpack", taking);
+        if !times.is_empty() && times.len() < submitted.work.len() {
+            // More parts than there are stamps for: what the host waited tells of the others.
+            report.add(
+                "gpu without stamps",
+                waited.saturating_sub(Duration::from_secs_f64(stamped.iter().sum())),
+            );
+        }
         for (stage, seconds) in times {
             report.add(gpu_stage(stage), Duration::from_secs_f64(seconds));
         }
@@ -768,7 +837,13 @@ pub(super) fn cloud_index(core: Option<&[u32]>, row: u32) -> u32 {
 }
 
 /// Distances, then indices within the chunk; rows of stragglers hold whatever was there and are replaced.
-fn scatter_lists(bytes: &[u8], k: usize, core: Option<&[u32]>, loaded: &Loaded, out: &mut Neighbors) {
+pub(super) fn scatter_lists(
+    bytes: &[u8],
+    k: usize,
+    core: Option<&[u32]>,
+    loaded: &Loaded,
+    out: &mut Neighbors,
+) {
     let (dist_sq, indices) = bytes.split_at(bytes.len() / 2);
     let rows = dist_sq.len() / (4 * k);
     for row in 0..rows {

@@ -484,7 +484,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Copies a buffer to the host.
-    fn read_all<T: Send>(
+    pub(super) fn read_all<T: Send>(
         &self,
         buffer: &Buffer,
         resident: &Resident,

@@ -222,7 +222,7 @@ impl Gpu {
             for _ in 0..=MEMORY_RETRIES {
                 let mut attempt = report.clone();
                 let make = || Plan::of(job, scales.rule, cut.capacity, core);
-                let plan = attempt.time("plan", || self.workers.install(make));
+                let plan = attempt.time("plan", || self.workers.install(make))?;
                 attempt.chunks = plan.chunks().len();
                 let shared =
                     Shared { by_place: plan.by_place(), largest: plan.largest().into(), ..Shared::default() };
@@ -277,7 +277,7 @@ impl Strategy for Gpu {
         let kernel = kernel::Evaluate::of(set);
         let need = need_of(&kernel, scales, job.is_foreign(), true);
         self.run(job, scales, need, report, |runner, plan, report| {
-            let out = self.workers.install(|| cells(job, set, scales));
+            let out = self.workers.install(|| cells(job, set, scales))?;
             let purpose = Use::Columns { kernel: &kernel, set, known, out: &out };
             runner.each(plan, report, |runner, chunk, report| {
                 runner.with_lists(plan, chunk, purpose, report)
@@ -311,7 +311,7 @@ impl Strategy for Gpu {
         let scales = Scales::one(job.neighborhood, job.lattice.len(), &job.lattice.frame);
         let need = Need::of_index(false, 0).points(&[4]).staged(4, 0).results(1);
         self.run(job, &scales, need, report, |runner, plan, report| {
-            let out = Cells::new(0, job.lattice.len());
+            let out = Cells::new(0, job.lattice.len(), job.watch)?;
             runner.each(plan, report, |runner, chunk, report| {
                 runner.beneath(plan, chunk, beneath, &out, report)
             })?;
@@ -346,7 +346,7 @@ impl Gpu {
         report.fallback = rule.and_then(beyond_kernels).or(report.fallback.take());
         let need = need_of(&kernel, scales, job.is_foreign(), false);
         self.run(job, scales, need, report, |runner, plan, report| {
-            let out = self.workers.install(|| cells(job, set, scales));
+            let out = self.workers.install(|| cells(job, set, scales))?;
             runner.each(plan, report, |runner, chunk, report| {
                 runner.features(plan, chunk, &kernel, rule, &out, report)
             })?;
@@ -361,11 +361,7 @@ impl Gpu {
         report.fallback = beyond_kernels(scales.rule).or(report.fallback.take());
         let need = Need::of_index(job.is_foreign(), 0).results(2 * k.min(MAX_KERNEL_K));
         self.run(job, scales, need, report, |runner, plan, report| {
-            let out = Mutex::new(Neighbors {
-                offsets: (0..=n).map(|i| i * k).collect(),
-                indices: vec![0; n * k],
-                dist_sq: vec![0; n * k],
-            });
+            let out = Mutex::new(Neighbors::unfilled(n, k));
             runner
                 .each(plan, report, |runner, chunk, report| runner.neighbors(plan, chunk, k, &out, report))?;
             let out = out.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -413,8 +409,8 @@ fn need_of(kernel: &kernel::Evaluate, scales: &Scales, foreign: bool, listed: bo
 }
 
 /// Columns of each neighbourhood, to be filled.
-fn cells(job: &Job<'_>, set: &FeatureSet, scales: &Scales) -> Vec<Cells> {
-    (0..scales.len()).map(|_| Cells::new(set.len(), job.asked().len())).collect()
+fn cells(job: &Job<'_>, set: &FeatureSet, scales: &Scales) -> Result<Vec<Cells>> {
+    (0..scales.len()).map(|_| Cells::new(set.len(), job.asked().len(), job.watch)).collect()
 }
 
 fn filled(cells: Vec<Cells>) -> Vec<RawColumns> {

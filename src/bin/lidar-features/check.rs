@@ -2,7 +2,7 @@
 
 use std::collections::BinaryHeap;
 
-use lidar_features::Feature;
+use lidar_features::{Feature, Neighbors};
 use rayon::prelude::*;
 
 /// Points of the sample.
@@ -28,10 +28,18 @@ pub struct Expected {
     undefined: f64,
 }
 
-/// A sampled point with its nearest as (squared distance, offset), sorted.
+/// A sampled point with its nearest, sorted.
 struct Sample {
     index: usize,
-    nearest: Vec<(u64, [i64; 3])>,
+    nearest: Vec<Member>,
+}
+
+/// A member of a sampled point's neighbourhood.
+struct Member {
+    dist_sq: u64,
+    index: u32,
+    /// From the sampled point, in quanta.
+    offset: [i64; 3],
 }
 
 struct Point {
@@ -64,7 +72,8 @@ impl Expected {
             let offset = |i: u32| {
                 std::array::from_fn(|a| i64::from(lattice[i as usize][a]) - i64::from(lattice[index][a]))
             };
-            Sample { index, nearest: found.into_iter().map(|(d, i)| (d, offset(i))).collect() }
+            let member = |(dist_sq, index)| Member { dist_sq, index, offset: offset(index) };
+            Sample { index, nearest: found.into_iter().map(member).collect() }
         };
         let samples = indices.collect::<Vec<_>>().into_par_iter().map(sample).collect();
         Self { samples, chosen, quantum, undefined }
@@ -92,6 +101,23 @@ impl Expected {
             .filter_map(|&f| Some((f, columns(f)?)))
             .map(|(f, values)| self.wrong(f, values, &truths))
             .sum()
+    }
+
+    /// How many entries of the sampled points' lists are wrong, or lack.
+    pub fn mismatches_of_lists(&self, lists: &Neighbors) -> usize {
+        let wrong = |sample: &Sample| {
+            let (indices, dist_sq) = lists.row(sample.index);
+            let mut nearest = &sample.nearest[..];
+            if self.chosen {
+                nearest = &nearest[..nearest.len().min(indices.len())];
+            }
+            let differs = |((index, dist_sq), truth): &((&u32, &u64), &Member)| {
+                (**index, **dist_sq) != (truth.index, truth.dist_sq)
+            };
+            let entries = indices.iter().zip(dist_sq).zip(nearest).filter(differs).count();
+            entries + indices.len().abs_diff(nearest.len()) + usize::from(indices.is_empty())
+        };
+        self.samples.iter().map(wrong).sum()
     }
 
     fn wrong(&self, feature: Feature, values: &[f32], truths: &[Point]) -> usize {
@@ -122,13 +148,13 @@ impl Sample {
         let n = members.len() as i128;
         let mut sum = [0i128; 3];
         let mut squares = 0i128;
-        for &(dist_sq, offset) in members {
+        for &Member { dist_sq, offset, .. } in members {
             squares += i128::from(dist_sq);
             sum.iter_mut().zip(offset).for_each(|(sum, o)| *sum += i128::from(o));
         }
         // The eigenvalues add up to the covariance's trace.
         let trace = n * squares - sum.iter().map(|s| s * s).sum::<i128>();
-        let farthest = members.last().map_or(0, |m| m.0);
+        let farthest = members.last().map_or(0, |m| m.dist_sq);
         Point {
             members: n as f64,
             radius: (farthest as f64).sqrt() * quantum,
@@ -176,12 +202,22 @@ mod tests {
         assert_eq!((twelve.sample(), twelve.mismatches(|f| of_12.get(f), &[])), (64, 0));
         let wrong = twelve.mismatches(|f| of_11.get(f), &[]);
         assert!(wrong > 64 && twelve.mismatches(|f| of_11.get(f), &[Feature::EigenvalueSum]) < wrong);
-        let rule = Neighborhood::knn_within(30, 2.0).unwrap();
-        let (within, _) = engine.features(&scene.cloud(), &set, rule).unwrap();
+        let within_two = Neighborhood::knn_within(30, 2.0).unwrap();
+        let (within, _) = engine.features(&scene.cloud(), &set, within_two).unwrap();
         assert_eq!(expected(30, Some(2.0), false).mismatches(|f| within.get(f), &[]), 0);
-        let rule = Neighborhood::optimal(10, 30, 1).unwrap();
-        let (best, _) = engine.features(&scene.cloud(), &set, rule).unwrap();
+        let optimal = Neighborhood::optimal(10, 30, 1).unwrap();
+        let (best, _) = engine.features(&scene.cloud(), &set, optimal).unwrap();
         assert_eq!(expected(30, None, true).mismatches(|f| best.get(f), &[]), 0);
         assert!(expected(30, None, false).mismatches(|f| best.get(f), &[]) > 64);
+        let lists = |rule| engine.neighbors(&scene.cloud(), rule).unwrap().0;
+        let mut right = lists(Neighborhood::knn(12).unwrap());
+        assert_eq!(twelve.mismatches_of_lists(&right), 0);
+        // Each of 64 lists lacks its last entry.
+        assert_eq!(twelve.mismatches_of_lists(&lists(Neighborhood::knn(11).unwrap())), 64);
+        assert_eq!(expected(30, Some(2.0), false).mismatches_of_lists(&lists(within_two)), 0);
+        assert_eq!(expected(30, None, true).mismatches_of_lists(&lists(optimal)), 0);
+        // The first point is a sampled one, and its fourth and fifth nearest change places.
+        right.indices.swap(3, 4);
+        assert_eq!(twelve.mismatches_of_lists(&right), 2);
     }
 }

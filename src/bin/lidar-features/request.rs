@@ -329,6 +329,11 @@ impl Request {
         self.device.engine()
     }
 
+    /// Whether nothing but the CPU may compute.
+    pub fn is_of_cpu(&self) -> bool {
+        matches!(self.device.backend, Choice::Cpu)
+    }
+
     /// The engine with more choices.
     pub fn engine_with(&self, more: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Result<Engine, Failure> {
         Ok(more(self.device.builder()).build()?)

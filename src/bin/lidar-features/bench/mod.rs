@@ -1,12 +1,14 @@
 //! `bench`: how long a run takes, and whether a sample of its answers is right.
 
+mod device;
 mod source;
 mod variant;
+mod work;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use lidar_features::{Columns, Feature, FeatureSet, Fill, Neighborhood, PointCloud, Report};
+use lidar_features::{Feature, FeatureSet, Fill, Neighborhood, PointCloud, Report};
 use serde_json::json;
 
 use crate::check::{Expected, KNOWN, Rule};
@@ -14,8 +16,10 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::request::{Request, positive};
 use crate::{interrupt, output, report, scope};
+use device::DeviceTimes;
 use source::Source;
-use variant::{Variant, differences, differences_of_copies};
+use variant::Variant;
+use work::{Answers, Work};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -36,6 +40,16 @@ pub struct Args {
     /// Measures variants in turns, the first as the base of ratios.
     #[arg(long, value_enum, value_name = "A,B", value_delimiter = ',')]
     compare: Vec<Variant>,
+    /// Measures neighbour lists, indices and distances in the points' order, instead of features.
+    #[arg(long, conflicts_with_all = ["features", "preset", "available", "fill", "conventions", "viewpoint"])]
+    lists: bool,
+    /// Times the GPU from points in its memory to results in its memory: index, search and features, without quantising,
+    /// upload and download. Each run uploads, repeats the work for 0.1 s, times it once, and reads the results back to be
+    /// checked. What is told is milliseconds between the GPU's time stamps at the beginning and end of kernels, by stage
+    /// and in all, and the wall-clock time from recording to the end of the wait, neighbourhoods that the CPU found
+    /// included. The cloud must be one chunk (--gpu-memory), and the request one search.
+    #[arg(long, conflicts_with_all = ["available", "fill", "conventions", "viewpoint"])]
+    on_device: bool,
     /// Chunks under way at one time on the GPU [default: 3].
     #[arg(long, value_name = "N", value_parser = positive)]
     in_flight: Option<usize>,
@@ -51,12 +65,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let set = args.request.set()?;
     let neighborhoods = args.request.neighborhoods()?;
     args.request.options()?;
+    let variants = if args.compare.is_empty() { vec![Variant::Asked] } else { args.compare.clone() };
+    let work = Work { lists: args.lists, on_device: args.on_device };
+    work.check(&args.request, &variants)?;
     interrupt::install();
     let progress = Progress::new();
     let start = Instant::now();
     let source = Source::load(args, &progress)?;
     let load_seconds = start.elapsed().as_secs_f64();
-    let variants = if args.compare.is_empty() { vec![Variant::Asked] } else { args.compare.clone() };
     let engine = |variant: &Variant| {
         args.request.engine_with(|builder| {
             let builder = variant.of(builder);
@@ -73,7 +89,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
     // Variants take turns, so that whatever else the machine does meets all of them.
     let mut runs: Vec<Vec<Report>> = vec![Vec::new(); variants.len()];
-    let mut columns = Columns::default();
+    let mut answers = Answers::default();
     let mut checked = Checked { sample: 0, mismatches: 0 };
     let mut first = Report::default();
     for i in 0..=args.repeat {
@@ -83,14 +99,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 i => format!("run {i} of {} ({})", args.repeat, variants[v].name()),
             });
             if v == 0 {
-                // The last run's columns go first, so that no more sets than needed stand in memory.
-                drop(std::mem::take(&mut columns));
+                // The last run's answers go first, so that no more of them than needed stand in memory.
+                drop(std::mem::take(&mut answers));
             }
-            let (new, report) = args.request.compute(engine, &cloud, &set)?;
+            let (new, report) = work.run(&args.request, engine, &cloud, &set)?;
             match (i, v) {
-                (_, 0) => columns = new,
+                (_, 0) => answers = new,
                 (0, _) if report.backend == first.backend => {
-                    checked.mismatches += differences(&columns, &new);
+                    checked.mismatches += answers.differences(&new);
                 }
                 _ => {}
             }
@@ -105,27 +121,34 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let medians: Vec<Report> = runs.iter_mut().map(|runs| median(runs)).collect();
 
     progress.step("checking a sample".to_owned());
-    let compute = |set: &FeatureSet, cloud: &PointCloud<'_>| args.request.compute(&engines[0], cloud, set);
+    let run = |set: &FeatureSet, cloud: &PointCloud<'_>| work.run(&args.request, &engines[0], cloud, set);
     if let Source::Copies(copies) = &source {
         let lattice = source.lattice().unwrap_or_default();
         let single = PointCloud::from_lattice(&lattice[..copies.single], copies.frame);
-        let (single, _) = compute(&set, &args.request.cloud(single, None))?;
-        checked.mismatches += differences_of_copies(&columns, &single);
+        let (single, _) = run(&set, &args.request.cloud(single, None))?;
+        checked.mismatches += answers.differences_of_copies(&single);
     }
-    let known = |f: &Feature| columns.get(*f).is_some() && !first.redefined.contains(f);
     let mut redefined = first.redefined.clone();
-    if !KNOWN.iter().any(known) {
-        let (known, report) = compute(&FeatureSet::new(KNOWN), &cloud)?;
-        columns = known;
-        redefined = report.redefined;
+    if let Answers::Columns(columns) = &answers {
+        let known = |f: &Feature| columns.get(*f).is_some() && !first.redefined.contains(f);
+        if !KNOWN.iter().any(known) {
+            let (known, report) = run(&FeatureSet::new(KNOWN), &cloud)?;
+            answers = known;
+            redefined = report.redefined;
+        }
     }
     for neighborhood in &neighborhoods {
         let expected = expected(&source, first.quantum, &args.request, neighborhood, ignored.as_deref())?;
         let Some(expected) = expected else { continue };
         let only = neighborhoods.len() == 1;
-        let values = |f| if only { columns.get(f) } else { columns.get_in(f, *neighborhood) };
         checked.sample = expected.sample();
-        checked.mismatches += expected.mismatches(values, &redefined);
+        checked.mismatches += match &answers {
+            Answers::Lists(lists) => expected.mismatches_of_lists(lists),
+            Answers::Columns(columns) => {
+                let values = |f| if only { columns.get(f) } else { columns.get_in(f, *neighborhood) };
+                expected.mismatches(values, &redefined)
+            }
+        };
     }
     drop(progress);
     let compared: Vec<_> = variants.iter().copied().zip(medians.iter().zip(&runs)).collect();
@@ -177,12 +200,15 @@ fn print(
     checked: &Checked,
 ) -> Result<(), Failure> {
     let [(_, (median, runs)), others @ ..] = compared else { return Ok(()) };
+    let on_device = |runs: &[Report]| args.on_device.then(|| DeviceTimes::of(runs));
     let rate = if median.seconds > 0.0 { median.points as f64 / median.seconds } else { 0.0 };
     if args.json {
         let mut value = report::json(median);
         value.insert("points_per_second".to_owned(), json!(rate));
         value.insert("repeat".to_owned(), json!(args.repeat));
         value.insert("all_seconds".to_owned(), json!(runs.iter().map(|r| r.seconds).collect::<Vec<_>>()));
+        value.insert("lists".to_owned(), json!(args.lists));
+        value.insert("on_device".to_owned(), json!(on_device(runs).map(|times| times.json())));
         if !others.is_empty() {
             let object = |(variant, (median, runs)): &Compared<'_>| {
                 json!({
@@ -190,6 +216,7 @@ fn print(
                     "seconds": median.seconds,
                     "all_seconds": runs.iter().map(|r| r.seconds).collect::<Vec<_>>(),
                     "allocation_seconds": median.pool.allocation_seconds,
+                    "on_device": on_device(runs).map(|times| times.json()),
                 })
             };
             value.insert("compared".to_owned(), json!(compared.iter().map(object).collect::<Vec<_>>()));
@@ -208,7 +235,13 @@ fn print(
     let rule = rules.join("; ");
     let mut rows = vec![
         vec!["source".to_owned(), format!("{}, {} points", source.name(args), median.points)],
-        vec!["computed".to_owned(), format!("{} features of {rule}", median.features.len())],
+        vec![
+            "computed".to_owned(),
+            match args.lists {
+                true => format!("lists of {rule}"),
+                false => format!("{} features of {rule}", median.features.len()),
+            },
+        ],
         vec![
             "conventions".to_owned(),
             match median.members {
@@ -221,7 +254,10 @@ fn print(
         vec!["seconds".to_owned(), format!("{:.4} (median of {})", median.seconds, args.repeat)],
         vec!["rate".to_owned(), format!("{:.3} million points/s", rate / 1e6)],
     ];
-    rows.extend(median.stages.iter().map(|(name, s)| vec![format!("  {name}"), format!("{s:.4} s")]));
+    rows.extend(on_device(runs).iter().flat_map(DeviceTimes::rows));
+    let told = |stage: &&(&str, f64)| !(args.on_device && stage.0.starts_with("gpu "));
+    let stages = median.stages.iter().filter(told);
+    rows.extend(stages.map(|(name, s)| vec![format!("  {name}"), format!("{s:.4} s")]));
     rows.extend([
         vec!["chunks".to_owned(), median.chunks.to_string()],
         vec!["stragglers".to_owned(), median.stragglers.to_string()],
@@ -239,6 +275,8 @@ fn print(
         ],
         vec!["checked".to_owned(), format!("{} points, {} wrong values", checked.sample, checked.mismatches)],
     ]);
+    // Lists follow no conventions.
+    rows.retain(|row| !(args.lists && row[0] == "conventions"));
     let (name, base) = (compared[0].0.name(), median.seconds);
     rows.extend(others.iter().map(|(variant, (median, _))| {
         let ratio = median.seconds / base;

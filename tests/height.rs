@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 
 use common::clouds::{self, Cloud};
 use common::compare::{self, Outcome};
-use common::gpu::{gpu_engine, gpu_engine_with};
+use common::gpu::{chunked_engine, gpu_engine};
 use common::local::Local;
 use common::oracle::{self, Lists};
 use common::random::Random;
@@ -330,7 +330,7 @@ fn chunks_do_not_show() {
             let (expected, report) = compute(&whole, &scene.borrow(), &set, rule, &options);
             assert_eq!(report.chunks, 1);
             for points in [200, 700] {
-                let engine = gpu_engine_with(|builder| builder.chunk_points(points)).unwrap();
+                let engine = chunked_engine(points).unwrap();
                 let (actual, report) = compute(&engine, &scene.borrow(), &set, rule, &options);
                 assert!(report.chunks > 1);
                 assert_eq!(actual.flags(), expected.flags());
@@ -697,7 +697,7 @@ fn eaves() -> Cloud {
 fn overhangs_are_where_something_is_far_below_and_nothing_near() {
     let set = FeatureSet::parse("overhang_indicator").unwrap();
     let mut all: Vec<_> = engines();
-    all.extend(gpu_engine_with(|builder| builder.chunk_points(500)).map(|engine| ("gpu in chunks", engine)));
+    all.extend(chunked_engine(500).map(|engine| ("gpu in chunks", engine)));
     for cloud in
         [eaves(), clouds::terrain(900), clouds::plane_grid(12), clouds::twins(200), clouds::identical(9)]
     {

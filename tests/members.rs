@@ -5,11 +5,11 @@
 mod common;
 
 use common::clouds::{self, Cloud};
-use common::gpu::gpu_engine_with;
+use common::gpu::{chunked_engine, gpu_engine};
 use common::local::{Local, dot};
 use common::oracle::{self, Lists};
 use common::{cpu_engine, engines, of_members};
-use lidar_features::{Columns, Engine, Feature, FeatureSet, Flags, Input, Neighborhood, SHARP};
+use lidar_features::{Columns, Feature, FeatureSet, Flags, Input, Neighborhood, SHARP};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -448,7 +448,7 @@ fn bits(columns: &Columns) -> Vec<Vec<u32>> {
 
 #[test]
 fn chunks_do_not_show() {
-    let Some(whole) = gpu_engine_with(|builder| builder) else { return };
+    let Some(whole) = gpu_engine() else { return };
     let (mut runs, mut stragglers) = (0, 0);
     for cloud in [clouds::terrain(3000).colored(u16::MAX), clouds::terrestrial(1500), clouds::plane_grid(40)]
     {
@@ -461,7 +461,7 @@ fn chunks_do_not_show() {
         for rule in rules {
             let (expected, _) = whole.features(&cloud.borrow(), &set, rule).unwrap();
             for points in [300, 1024] {
-                let engine: Engine = gpu_engine_with(|builder| builder.chunk_points(points)).unwrap();
+                let engine = chunked_engine(points).unwrap();
                 let (actual, report) = engine.features(&cloud.borrow(), &set, rule).unwrap();
                 assert!(report.chunks > 1);
                 let what = format!("{}, {}, chunks of {points}", cloud.name, rule.suffix());
@@ -533,8 +533,8 @@ fn several_scales_equal_one_at_a_time() {
 
 #[test]
 fn lists_within_a_radius_are_those_of_the_cpu() {
-    let Some(gpu) = gpu_engine_with(|builder| builder) else { return };
-    let chunked = gpu_engine_with(|builder| builder.chunk_points(400)).unwrap();
+    let Some(gpu) = gpu_engine() else { return };
+    let chunked = chunked_engine(400).unwrap();
     let mut members = 0;
     for cloud in small() {
         for quanta in [0.5, 17.3, 60.0, 400.0] {

@@ -5,7 +5,7 @@ mod common;
 
 use common::clouds::{self, Cloud};
 use common::compare::{self, Outcome};
-use common::gpu::{gpu_engine, gpu_engine_with};
+use common::gpu::{chunked_engine, gpu_engine};
 use common::local::Local;
 use common::oracle::{self, Lists};
 use common::random::Random;
@@ -233,7 +233,7 @@ fn chunks_do_not_show() {
             members_agree(&expected, &features(&cpu_engine()).0, &queries.name);
             for points in [90, 400] {
                 let what = format!("{} in {}, {rule:?}, chunks of {points}", queries.name, cloud.name);
-                let engine = gpu_engine_with(|builder| builder.chunk_points(points)).unwrap();
+                let engine = chunked_engine(points).unwrap();
                 let (actual, report) = features(&engine);
                 assert!(report.chunks > 1, "{what}");
                 (runs, stragglers, asked) = (runs + 1, stragglers + report.stragglers, asked + queries.len());

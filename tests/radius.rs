@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use common::clouds::{self, Cloud};
 use common::compare::{self, Outcome};
-use common::gpu::{gpu_engine, gpu_engine_with};
+use common::gpu::{chunked_engine, gpu_engine};
 use common::local::Local;
 use common::oracle::{self, Lists};
 use common::{cpu_engine, features, tolerance};
@@ -222,7 +222,7 @@ fn chunks_do_not_show() {
         for rule in [radius(&cloud, 60.0), Neighborhood::knn_within(10, 50.0 * cloud.quantum).unwrap()] {
             let (expected, _) = whole.features(&cloud.borrow(), &set, rule).unwrap();
             for points in [200, 1100] {
-                let engine = gpu_engine_with(|builder| builder.chunk_points(points)).unwrap();
+                let engine = chunked_engine(points).unwrap();
                 let (actual, report) = engine.features(&cloud.borrow(), &set, rule).unwrap();
                 assert!(report.chunks > 1);
                 assert_eq!(actual.flags(), expected.flags());

@@ -1,6 +1,7 @@
 //! The gate to the GPU: tests that need one fail without it, unless told to do without.
 
-use std::sync::OnceLock;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use lidar_features::{Backend, Engine, EngineBuilder, Frame, PointCloud};
 
@@ -24,6 +25,17 @@ pub fn gpu_engine() -> Option<Engine> {
             Some(engine)
         })
         .clone()
+}
+
+/// An engine whose chunks have at most `points` points; one of each size for the whole process, as every engine compiles
+/// its pipelines anew. Tests of what an engine holds or counts make their own with [`gpu_engine_with`].
+pub fn chunked_engine(points: usize) -> Option<Engine> {
+    static ENGINES: Mutex<BTreeMap<usize, Engine>> = Mutex::new(BTreeMap::new());
+    let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(match engines.entry(points) {
+        Entry::Occupied(known) => known.get().clone(),
+        Entry::Vacant(free) => free.insert(gpu_engine_with(|builder| builder.chunk_points(points))?).clone(),
+    })
 }
 
 /// An engine of its own on the same adapter, with more choices.

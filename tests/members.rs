@@ -446,6 +446,29 @@ fn bits(columns: &Columns) -> Vec<Vec<u32>> {
     columns.iter().map(|c| c.values.iter().map(|v| v.to_bits()).collect()).collect()
 }
 
+/// Chunks under way at one time that all need the CPU's index, which the first of them builds on all cores.
+#[test]
+fn chunks_do_not_wait_for_each_other() {
+    let Some(gpu) = chunked_engine(4096) else { return };
+    let mut cloud = clouds::terrain(4000);
+    let hill = std::mem::take(&mut cloud.points);
+    for blob in 0..12 {
+        // One point lies too far from the hill for the kernels' distances.
+        let corner = [blob * 3_000_000, blob % 5 * 1_000_000, 0];
+        let at = |p: &[i32; 3]| [p[0] + corner[0], p[1] + corner[1], p[2]];
+        cloud.points.extend(hill.iter().chain([&[200_000, 200_000, 0]]).map(at));
+    }
+    let set = FeatureSet::parse("reciprocity,lof,plane_fit").unwrap();
+    let (expected, _) = cpu_engine().features(&cloud.borrow(), &set, common::knn(8)).unwrap();
+    for _ in 0..4 {
+        let (actual, report) = gpu.features(&cloud.borrow(), &set, common::knn(8)).unwrap();
+        assert!(report.chunks > 6 && report.stragglers >= 12, "{report:?}");
+        assert_eq!(actual.flags(), expected.flags());
+        let of = |columns: &Columns| columns.get(Feature::Reciprocity).unwrap().to_vec();
+        assert!(of(&actual).iter().zip(of(&expected)).all(|(a, e)| (a - e).abs() < 1e-4));
+    }
+}
+
 #[test]
 fn chunks_do_not_show() {
     let Some(whole) = gpu_engine() else { return };

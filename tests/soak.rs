@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use common::gpu::gpu_engine_with;
 use common::knn;
@@ -17,6 +17,9 @@ const POINTS: usize = 400_000;
 const CHUNK: usize = 108_000;
 /// Chunks after which nothing may grow.
 const SETTLED: usize = 40;
+
+/// Held by each test: one counts what the whole process holds.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn chunks_wanted() -> usize {
     std::env::var("LIDAR_FEATURES_SOAK").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
@@ -30,6 +33,7 @@ fn resident() -> Option<u64> {
 
 #[test]
 fn buffers_are_reused_and_nothing_grows() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let engine = gpu_engine_with(|b| b.chunk_points(CHUNK).gpu_memory(BUDGET));
     let Some(engine) = engine else { return };
     let scene = synthetic::scene("als", POINTS, 5).unwrap();
@@ -113,6 +117,7 @@ fn buffers_are_reused_and_nothing_grows() {
 /// Equal chunks of every kind of request make no buffer, bind group or query set after the first.
 #[test]
 fn equal_chunks_bind_what_is_bound() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let points: Vec<[i32; 3]> = (0..16_384).map(|i| [i / 64 * 50, i % 64 * 50, i * 7 % 11]).collect();
     let cloud = PointCloud::from_lattice(&points, Frame::new([0.0; 3], 0.01).unwrap());
     let requests = [

@@ -61,8 +61,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         report.stragglers += stragglers.len();
         let (points, _) = self.places(&stragglers, core);
-        let work = || Ok(beneath_of(self.cpu_index()?, self.job, self.scales.rule, beneath, &points));
-        let found = if points.is_empty() { Vec::new() } else { self.on_cpu(report, work)? };
+        if points.is_empty() {
+            return Ok(());
+        }
+        let rule = self.scales.rule;
+        let found = self.with_index(report, |index| beneath_of(index, self.job, rule, beneath, &points))?;
         points.iter().zip(found).for_each(|(&point, bits)| out.put(None, point as usize, bits));
         Ok(())
     }

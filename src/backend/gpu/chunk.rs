@@ -369,12 +369,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        self.on_cpu(report, || {
-            let scan = self.shared.scan(self.job);
-            if scan.pays(places.len(), rule) {
-                return Ok(scan.neighbors(places, rule, most));
-            }
-            Ok(self.cpu_index()?.lists_of(&self.centers(places)?, rule, most, self.job.watch))
+        let scan = self.shared.scan(self.job);
+        if scan.pays(places.len(), rule) {
+            return self.on_cpu(report, || scan.neighbors(places, rule, most));
+        }
+        self.with_index(report, |index| {
+            index.lists_of(&self.centers(index, places), rule, most, self.job.watch)
         })
     }
 
@@ -691,11 +691,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let mut made = Vec::with_capacity(rows.len() * scales.len() * words as usize);
         let scan = self.shared.scan(self.job);
         if scan.pays(points.len(), scales.rule) {
-            let found = self.on_cpu(report, || Ok(scan.moments(&places, self.job.is_foreign(), scales)))?;
+            let found = self.on_cpu(report, || scan.moments(&places, self.job.is_foreign(), scales))?;
             found.iter().for_each(|moments| layout::push_record(moments, needs, &mut made));
         } else {
-            let found = self.on_cpu(report, || {
-                Ok(self.cpu_index()?.moments_of(&self.centers(&places)?, scales, self.job.watch))
+            let found = self.with_index(report, |index| {
+                index.moments_of(&self.centers(index, &places), scales, self.job.watch)
             })?;
             let rows = (0..points.len()).flat_map(|at| found.row(at));
             rows.for_each(|moments| layout::push_record(moments, needs, &mut made));
@@ -721,26 +721,32 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// What the CPU's index searches around for these places.
-    fn centers(&self, places: &[[i32; 3]]) -> Result<Vec<Center>> {
-        let (index, foreign) = (self.cpu_index()?, self.job.is_foreign());
-        Ok(places.par_iter().with_min_len(1 << 10).map(|&place| index.center(place, foreign)).collect())
+    fn centers(&self, index: &CpuIndex<'_>, places: &[[i32; 3]]) -> Vec<Center> {
+        let foreign = self.job.is_foreign();
+        places.par_iter().with_min_len(1 << 10).map(|&place| index.center(place, foreign)).collect()
     }
 
     /// Does stragglers' work on the host, which leaves answers out once the call is cancelled.
-    pub(super) fn on_cpu<T: Send>(
-        &self,
-        report: &mut Report,
-        work: impl FnOnce() -> Result<T> + Send,
-    ) -> Result<T> {
+    pub(super) fn on_cpu<T: Send>(&self, report: &mut Report, work: impl FnOnce() -> T + Send) -> Result<T> {
         let start = Instant::now();
         let out = self.workers.install(work);
         report.add("stragglers on the cpu", start.elapsed());
-        self.job.watch.check().and(out)
+        self.job.watch.check().and(Ok(out))
     }
 
-    /// The CPU's index, built when it is first asked for.
-    pub(super) fn cpu_index(&self) -> Result<&CpuIndex<'a>> {
-        self.shared.index.get(|| CpuIndex::new(self.job.lattice, self.job.watch))
+    /// The same with the CPU's index, built when it is first asked for.
+    pub(super) fn with_index<T: Send>(
+        &self,
+        report: &mut Report,
+        work: impl FnOnce(&CpuIndex<'a>) -> T + Send,
+    ) -> Result<T> {
+        let start = Instant::now();
+        // Before the work goes to the workers: one that builds the index may take up another slot's work in between, which
+        // would wait for the index for ever.
+        let make = || self.workers.install(|| CpuIndex::new(self.job.lattice, self.job.watch));
+        let index = self.shared.index.get(make)?;
+        report.add("stragglers on the cpu", start.elapsed());
+        self.on_cpu(report, || work(index))
     }
 
     pub(super) fn submit(

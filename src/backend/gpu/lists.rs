@@ -195,9 +195,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                     let out = &mut out.lock().unwrap_or_else(PoisonError::into_inner);
                     take_last(bytes, &loaded, core, &strangers, out);
                 })?;
+                if found.left.is_empty() {
+                    return Ok(());
+                }
                 let (points, _) = self.places(&found.left, core);
-                let work = || Ok(last_members_of(self.cpu_index()?, self.job, self.scales, &points));
-                let last = self.on_cpu(report, work)?;
+                let last =
+                    self.with_index(report, |index| last_members_of(index, self.job, self.scales, &points))?;
                 let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
                 points.iter().zip(last).for_each(|(&point, last)| out[point as usize] = last);
                 Ok(())
@@ -541,8 +544,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             return Ok(());
         }
         let (points, _) = self.places(rows, core);
-        let work = || Ok(columns_of(self.cpu_index()?, self.job, set, self.scales, known, &points));
-        let values: Vec<Value> = self.on_cpu(report, work)?;
+        let values: Vec<Value> =
+            self.with_index(report, |index| columns_of(index, self.job, set, self.scales, known, &points))?;
         for (scale, point, column, bits) in values {
             out[scale].put(column, point as usize, bits);
         }

@@ -13,6 +13,9 @@ use crate::neighborhood::Rule;
 use crate::scales::Scales;
 use crate::watch::Watch;
 
+/// Members as (squared distance, index), in that order.
+pub(crate) type List = Vec<(u64, u32)>;
+
 /// Places searched by one task at a time: enough to hide its start, few enough to balance.
 const CENTERS_PER_TASK: usize = 256;
 
@@ -67,7 +70,7 @@ impl<'a> CpuIndex<'a> {
         rule: Rule,
         most: usize,
         watch: &Watch,
-    ) -> Vec<Option<Vec<(u64, u32)>>> {
+    ) -> Vec<Option<List>> {
         let list = |search: &mut Search<'_>, &center: &Center| {
             if watch.is_cancelled() {
                 return Some(Vec::new());

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use self::evaluate::Evaluator;
 pub(crate) use self::evaluate::Value;
 pub use self::index::CpuSearch;
-pub(crate) use self::index::{Center, CpuIndex};
+pub(crate) use self::index::{Center, CpuIndex, List};
 use self::order::Order;
 use self::search::Search;
 use super::cells::{Cells, zeros};

@@ -54,12 +54,7 @@ impl Scan<'_> {
 
     /// Neighbours around each given place as (squared distance, index) in that order, in parallel; `None` where they are more
     /// than `most`.
-    pub(crate) fn neighbors(
-        &self,
-        places: &[[i32; 3]],
-        rule: Rule,
-        most: usize,
-    ) -> Vec<Option<Vec<(u64, u32)>>> {
+    pub(crate) fn neighbors(&self, places: &[[i32; 3]], rule: Rule, most: usize) -> Vec<Option<super::List>> {
         let list = |&place| Some(self.members(place, rule)).filter(|list| list.len() <= most);
         places.par_iter().map(list).collect()
     }

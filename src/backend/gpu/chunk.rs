@@ -17,7 +17,7 @@ use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
 use super::{Context, Shared, slots, upload};
 use crate::backend::Job;
 use crate::backend::cells::Cells;
-use crate::backend::cpu::{Center, CpuIndex};
+use crate::backend::cpu::{Center, CpuIndex, List};
 use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{Chunk, Loaded, Plan};
@@ -365,7 +365,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         rule: Rule,
         most: usize,
         report: &mut Report,
-    ) -> Result<Vec<Option<Vec<(u64, u32)>>>> {
+    ) -> Result<Vec<Option<List>>> {
         if places.is_empty() {
             return Ok(Vec::new());
         }

@@ -36,7 +36,7 @@
                     let first = base + (z * cuts + y) * cuts;
                     let stop = cell_starts[first + x_high + 1u];
                     let begin = cell_starts[first + x_low];
-                    steps += (stop - begin) / stride;
+                    steps += (stop - begin + stride - 1u) / stride;
                     given_up = steps > batch.steps;
                     if (!given_up) {
                         for (var j = begin + offset; j < stop; j += stride) {

@@ -11,43 +11,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (queued == NO_NEIGHBOR) {
         return;
     }
-    #if FOREIGN
-    let row = queued;
-    let q = vec3<f32>(queries[3u * row], queries[3u * row + 1u], queries[3u * row + 2u]);
-    #else
-    let own = sorted[queued];
-    let q = own.xyz;
-    #if HALO
-    let row = rows[bitcast<u32>(own.w)];
-    #else
-    let row = bitcast<u32>(own.w);
-    #end
-    #end
+    let own = query_of(queued);
+    let q = own.at;
+    let row = own.row;
     let last = Dist(grid.limit);
     let reach = sqrt(f32(last)) * 1.000001 + 0.5;
     var steps = 0u;
     var given_up = false;
     var count = 0u;
     #if BENEATH
-    let height = heights[bitcast<u32>(own.w)];
+    let height = heights[own.index];
     var seen = 0u;
     #each_candidate
     if (dist_sq(q, candidate) <= last) {
-        let depth = height - heights[bitcast<u32>(candidate.w)];
-        seen |= select(0u, 1u, depth > BENEATH_FAR) | select(0u, 2u, depth > BENEATH_NEAR && depth <= BENEATH_FAR);
+        seen |= depth_seen(height, bitcast<u32>(candidate.w));
     }
     #end
     #else
     #shell_declare
     #each_candidate
-    let d = dist_sq(q, candidate);
-    if (d <= last) {
-        count += 1u;
-        let o = vec3<i32>(candidate.xyz - q);
-        let exact = dist_to_u32(d);
-        #shell_insert
-    }
+    #shell_insert
     #end
+    #shell_count
     #end
     if (lane == 0u) {
         atomicStore(&gave_up, 0u);

@@ -1,5 +1,5 @@
-// Every point within `reach` of `q`, and some more, shared out among the lanes: by coarse cubes where there are as many as
-// lanes; else all lanes go through all cubes and share the points of each row.
+// Every point within `reach` of `q`, and some more, shared out among the lanes. The more cubes there are, most of them
+// empty, the fewer lanes go through each; those share its rows, or the points of each row where rows are fewer than lanes.
 {
     let low = q - vec3<f32>(reach + grid.slack);
     let high = q + vec3<f32>(reach + grid.slack);
@@ -7,10 +7,11 @@
     let along = cube_along(high, grid) - cube_low + vec3<u32>(1u);
     let reach_sq = reach * reach;
     let cubes = along.x * along.y * along.z;
-    let by_cube = cubes >= WORKGROUP;
-    let stride = select(WORKGROUP, 1u, by_cube);
-    let offset = select(lane, 0u, by_cube);
-    for (var which = lane - offset; which < cubes && !given_up; which += WORKGROUP / stride) {
+    // A power of two, as is their number in all.
+    let parties = min(WORKGROUP, 1u << firstLeadingBit(max(cubes / CUBES_A_LANE, 1u)));
+    let lanes = WORKGROUP / parties;
+    let member = lane % lanes;
+    for (var which = lane / lanes; which < cubes && !given_up; which += parties) {
         steps += 1u;
         let cube = cube_low + vec3<u32>(which % along.x, which / along.x % along.y, which / along.x / along.y);
         let index = cube_index(cube, grid);
@@ -22,7 +23,11 @@
             let size = grid.edge / f32(cuts);
             let fine_low = fine_along(low, corner, scale, cuts);
             let rows = fine_along(high, corner, scale, cuts).yz - fine_low.yz + vec2<u32>(1u);
-            for (var row = 0u; row < rows.x * rows.y && !given_up; row += 1u) {
+            let by_row = rows.x * rows.y >= lanes;
+            let row_stride = select(1u, lanes, by_row);
+            let stride = select(lanes, 1u, by_row);
+            let offset = select(member, 0u, by_row);
+            for (var row = member - offset; row < rows.x * rows.y && !given_up; row += row_stride) {
                 steps += 1u;
                 let y = fine_low.y + row % rows.x;
                 let z = fine_low.z + row / rows.x;

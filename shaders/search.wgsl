@@ -5,7 +5,8 @@
 // far below and some not so far (BENEATH).
 //
 // The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
-// exactly the k-th distance are settled afterwards, by index.
+// exactly the k-th distance are settled afterwards, by index. The indices of short lists stand beside them (PAIRS); those
+// of others are found in a second round.
 
 var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
 
@@ -22,20 +23,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let queued = atomicLoad(&queue[2u + position]);
     position = queued & ~LOOKED_FAR;
     #end
-    #if FOREIGN
-    let row = position;
-    let q = vec3<f32>(queries[3u * row], queries[3u * row + 1u], queries[3u * row + 2u]);
-    #else
-    let own = sorted[position];
-    let q = own.xyz;
+    let own = query_of(position);
+    let q = own.at;
+    let row = own.row;
     #if HALO
-    let row = rows[bitcast<u32>(own.w)];
     if (row == NO_ROW) {
         return;
     }
-    #else
-    let row = bitcast<u32>(own.w);
-    #end
     #end
 
     var steps = 0u;
@@ -49,6 +43,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let bound = FAR;
     #end
     #list_declare
+    #if PAIRS
+    // Distance of the nearest candidate that is not in the list.
+    var lost = FAR;
+    #end
     var found = false;
     // Fewer than k within the radius: all of them belong.
     var fewer = false;
@@ -75,8 +73,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
         #list_reset
         var seen = 0u;
+        #if PAIRS
+        lost = FAR;
+        #end
         #each_candidate
         let d = dist_sq(q, candidate);
+        #if PAIRS
+        lost = min(lost, max(d, #last));
+        #end
         if (d < #last) {
             seen += 1u;
             #list_insert
@@ -144,9 +148,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #if LISTS
     let first = row * grid.k;
     let list_offset = grid.rows * grid.k;
-    for (var j = 0u; j < grid.k; j += 1u) {
-        output[list_offset + first + j] = NO_NEIGHBOR;
-    }
+    #if PAIRS
+    if (lost > last) {
+        #list_order
+        #list_write_indices
+    } else {
+    #end
+    #list_clear
     #each_candidate
     let d = dist_sq(q, candidate);
     if (d <= last) {
@@ -155,7 +163,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var slot_end = 0u;
         #list_rank
         var index = bitcast<u32>(candidate.w);
-        if (slot < slot_end && index > output[list_offset + first + slot_end - 1u]) {
+        if (d < last && slot + 1u == slot_end) {
+            output[list_offset + first + slot] = index;
+            slot = slot_end;
+        } else if (slot < slot_end && index > output[list_offset + first + slot_end - 1u]) {
             slot = slot_end;
         }
         while (slot < slot_end && index != NO_NEIGHBOR && !given_up) {
@@ -174,6 +185,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         leave(1u, row);
         return;
     }
+    #if PAIRS
+    }
+    #end
     #list_write
     #else
     #if BALL
@@ -202,12 +216,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     #else
     #if BENEATH
-    let height = heights[bitcast<u32>(own.w)];
+    let height = heights[own.index];
     var seen = 0u;
     #each_candidate
     if (dist_sq(q, candidate) <= last) {
-        let depth = height - heights[bitcast<u32>(candidate.w)];
-        seen |= select(0u, 1u, depth > BENEATH_FAR) | select(0u, 2u, depth > BENEATH_NEAR && depth <= BENEATH_FAR);
+        seen |= depth_seen(height, bitcast<u32>(candidate.w));
     }
     #end
     if (given_up) {
@@ -216,15 +229,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     output[row] = seen;
     #else
-    // A member belongs to the smallest radius that reaches it, and so to all larger ones.
     #shell_declare
     #each_candidate
-    let d = dist_sq(q, candidate);
-    if (d <= last) {
-        let o = vec3<i32>(candidate.xyz - q);
-        let exact = dist_to_u32(d);
-        #shell_insert
-    }
+    #shell_insert
     #end
     if (given_up) {
         leave(0u, position);

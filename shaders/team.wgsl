@@ -1,10 +1,15 @@
 // One workgroup: one query that the first kernel left, isolated or in a crowd, so that thousands of cells or points lie
 // around it. Its lanes share those out, and each keeps the k nearest of its own; the k-th of all is then found by
-// halving, and the lanes' sums are joined. Writes what search.wgsl does, in the wide distances.
+// halving, and the lanes' sums are joined, or their members put in order (LISTS). Writes what search.wgsl does, in the wide
+// distances.
 
 var<workgroup> tally: array<atomic<u32>, 32>;
 // Members nearer than the last.
 var<workgroup> nearer_members: atomic<u32>;
+#if LISTS
+// Distance and index of each member, in any order.
+var<workgroup> listed: array<vec2<u32>, LISTED>;
+#end
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -12,13 +17,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (queued == NO_NEIGHBOR) {
         return;
     }
-    let own = sorted[queued & ~LOOKED_FAR];
-    let q = own.xyz;
-    #if HALO
-    let row = rows[bitcast<u32>(own.w)];
-    #else
-    let row = bitcast<u32>(own.w);
-    #end
+    let own = query_of(queued & ~LOOKED_FAR);
+    let q = own.at;
+    let row = own.row;
     #if WITHIN
     let bound = min(FAR, Dist(grid.limit) + Dist(1));
     #else
@@ -107,23 +108,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     reach = sqrt(f32(last)) * 1.000001 + 0.5;
     var cut = NO_NEIGHBOR;
+    #if RECORDS
     var sums = no_sums();
+    #end
     for (var turn = 0u; turn < 2u; turn += 1u) {
         if (lane == 0u) {
             atomicStore(&members, 0u);
             atomicStore(&nearer_members, 0u);
         }
         workgroupBarrier();
+        #if RECORDS
         sums = no_sums();
+        #end
         var nearer = 0u;
         #each_candidate
         let d = dist_sq(q, candidate);
         if (d <= last && (d < last || bitcast<u32>(candidate.w) <= cut)) {
             nearer += u32(d < last);
+            #if LISTS
+            let at = atomicAdd(&members, 1u);
+            if (at < LISTED) {
+                listed[at] = vec2<u32>(dist_to_u32(d), bitcast<u32>(candidate.w));
+            }
+            #else
             sums = with_member(sums, vec3<i32>(candidate.xyz - q), dist_to_u32(d));
+            #end
         }
         #end
+        #if RECORDS
         atomicAdd(&members, sums.count);
+        #end
         atomicAdd(&nearer_members, nearer);
         if (given_up) {
             atomicStore(&gave_up, 1u);
@@ -159,8 +173,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         return;
     }
+    #if LISTS
+    let first = row * grid.k;
+    let list_offset = grid.rows * grid.k;
+    let count = atomicLoad(&members);
+    for (var j = lane; j < grid.k; j += WORKGROUP) {
+        var slot = j;
+        var own = vec2<u32>(dist_to_u32(FAR), NO_NEIGHBOR);
+        if (j < count) {
+            own = listed[j];
+            slot = 0u;
+            for (var other = 0u; other < count; other += 1u) {
+                let there = listed[other];
+                slot += u32(there.x < own.x || (there.x == own.x && there.y < own.y));
+            }
+        }
+        output[first + slot] = own.x;
+        output[list_offset + first + slot] = own.y;
+    }
+    #else
     sums = joined(sums, lane);
     if (lane == 0u) {
         write_record(row, sums);
     }
+    #end
 }

@@ -10,7 +10,9 @@ use files::{Seen, Spec, descriptor, evlrs, kept_header, see, vlr};
 use serde_json::Value;
 
 fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lidar-features")).args(args).output().unwrap()
+    // Mesa says on stderr that there is none, where there is none.
+    let with_runtime = ("XDG_RUNTIME_DIR", std::env::temp_dir());
+    Command::new(env!("CARGO_BIN_EXE_lidar-features")).args(args).envs([with_runtime]).output().unwrap()
 }
 
 /// Runs `compute` on the CPU.

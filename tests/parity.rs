@@ -118,6 +118,24 @@ fn larger_clouds_agree() {
     tally.print("larger clouds");
 }
 
+/// Single points see nothing for long and then a whole surface with many equal distances: more than one invocation may
+/// visit. Workgroups find their lists and columns; the CPU is not asked.
+#[test]
+fn teams_answer_for_points_far_from_all_others() {
+    let Some(gpu) = gpu_engine() else { return };
+    let mut cloud = clouds::plane_grid(80);
+    cloud.name.push_str(" and single points far above it");
+    let far = (0..40).map(|i| [i % 8 * 100, i / 8 * 160, 9_000 + i * i * 25]);
+    cloud.points.extend(far);
+    let lists = cpu_lists(&cloud, 128);
+    for k in [7, 20, 21, 100] {
+        let mut tally = Tally::default();
+        neighbors_agree(&gpu, &cloud, &lists, k, &mut tally);
+        columns_agree(&gpu, &cloud, &lists, k, &mut tally);
+        assert_eq!(tally.stragglers, 0, "k = {k}");
+    }
+}
+
 /// Atomics place points in another order each time: it must not show.
 #[test]
 fn a_second_run_gives_the_same_bits() {

@@ -111,13 +111,15 @@ impl<'a> Evaluator<'a> {
     ) {
         let quantum = self.job.lattice.frame.quantum();
         if self.within_radii {
-            let mut moments = vec![Moments::default(); self.scales.len()];
+            let mut moments = std::mem::take(&mut search.sums);
+            moments.resize_with(self.scales.len(), Moments::default);
             search.moments(center, self.scales, &mut moments);
             for (scale, moments) in moments.iter().enumerate() {
                 let radius = self.radii[scale];
                 let mut shape = Shape::new(moments, quantum, radius, Attributes::default(), self.with_plane);
                 self.put_site(scale, moments.flags, &mut shape, points, put, |_, _| Flags::default());
             }
+            search.sums = moments;
             return;
         }
         let mut lengths = std::mem::take(&mut search.lengths);

@@ -43,6 +43,8 @@ pub(super) struct Search<'i> {
     by_axis: [Vec<f64>; 3],
     /// Where the neighbourhoods end, for who asks for several.
     pub(super) lengths: Vec<usize>,
+    /// Sums of those, likewise.
+    pub(super) sums: Vec<Moments>,
 }
 
 /// What a search gives beside the offsets.
@@ -74,6 +76,7 @@ impl<'i> Search<'i> {
             offsets: Vec::new(),
             by_axis: Default::default(),
             lengths: Vec::new(),
+            sums: Vec::new(),
         }
     }
 

@@ -289,6 +289,14 @@ impl Kernel {
         }
     }
 
+    /// Items of one invocation that one of this kernel is like: a team has all of its lanes at work.
+    pub(crate) fn alike(&self) -> u32 {
+        match self {
+            Self::Search(Search { team: true, .. }) => self.workgroup(),
+            _ => 1,
+        }
+    }
+
     fn workgroup(&self) -> u32 {
         match self {
             // Eight ranges an invocation are 4 KiB of the 16 KiB that WebGPU grants a workgroup, and the more a kernel
@@ -344,7 +352,7 @@ impl Search {
         let team = match self.rule {
             Reach::Within => matches!(self.output, Output::Records(..) | Output::Beneath(_)),
             _ if self.subject == Subject::Foreign => false,
-            _ => matches!(self.output, Output::Records(..)) && queries <= TEAM_QUERIES,
+            _ => queries <= TEAM_QUERIES,
         };
         Self { wide: true, queued: true, team, ..self }
     }
@@ -356,11 +364,15 @@ impl Search {
         text.add(shader::GRID).add(shader::EXACT);
         text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });
         match self.output {
-            Output::Lists => text.when("LISTS", true),
+            Output::Lists => {
+                text.constant("LISTED", self.k).when("LISTS", true);
+                text.when("PAIRS", self.k <= PAIRS_K && !self.team)
+            }
             Output::Counts => text.when("COUNTS", true),
             Output::Fill => text.when("FILL", true),
             Output::Beneath([near, far]) => {
-                text.integer("BENEATH_NEAR", near).integer("BENEATH_FAR", far).when("BENEATH", true)
+                text.integer("BENEATH_NEAR", near).integer("BENEATH_FAR", far).when("BENEATH", true);
+                text.add(shader::DEPTHS)
             }
             Output::Records(needs, scales) => {
                 text.shells(scales);
@@ -369,7 +381,7 @@ impl Search {
                 text.add(if scales > 1 || self.team { shader::MERGE } else { "" })
             }
         };
-        text.add(shader::QUEUE);
+        text.add(shader::QUEUE).add(shader::QUERY);
         text.when("RECORDS", matches!(self.output, Output::Records(..)));
         if !self.team {
             return text.add(shader::SEARCH);
@@ -378,6 +390,9 @@ impl Search {
         text.candidates(shader::FOUND_BY_TEAM).add(shader::TOGETHER).add(team)
     }
 }
+
+/// Longest list that keeps indices beside its distances: of more, the registers are too few.
+const PAIRS_K: u32 = 20;
 
 /// Queries for whose nearest neighbours teams look: of more, each lane has enough of its own to do.
 const TEAM_QUERIES: u32 = 1 << 16;

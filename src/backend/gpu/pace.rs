@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::kernel::{Kernel, Search};
+use super::kernel::Kernel;
 use crate::neighborhood::Rule;
 
 /// Seconds that a submission is expected to take at most: half of what it may, since items are not all alike.
@@ -74,7 +74,7 @@ impl Pace {
         let state = self.lock();
         let fitting = state.aim / state.seconds_of(kernel);
         // The cast saturates.
-        most.min((fitting as u32).max(state.least.div_ceil(alike(kernel))))
+        most.min((fitting as u32).max(state.least.div_ceil(kernel.alike())))
     }
 
     /// Cuts dispatches that follow each other into parts that fit a submission. The first goes on in the one that is being
@@ -122,7 +122,7 @@ impl Pace {
 impl State {
     fn seconds_of(&self, kernel: &Kernel) -> f64 {
         let share = if divides(kernel) || self.fixed { 1.0 } else { STREAMING };
-        let items = if self.fixed { 1 } else { alike(kernel) };
+        let items = if self.fixed { 1 } else { kernel.alike() };
         self.known.get(kernel).copied().unwrap_or(self.first * share * f64::from(items))
     }
 
@@ -149,14 +149,6 @@ impl State {
 fn factor(expected: f64, took: f64, shortest: f64) -> f64 {
     let factor = took.max(shortest) / expected;
     if took < shortest { factor.clamp(RELIEF, 1.0) } else { factor.max(RELIEF) }
-}
-
-/// Items of one invocation that one of this kernel is like: a team has all of its lanes at work.
-pub(crate) fn alike(kernel: &Kernel) -> u32 {
-    match kernel {
-        Kernel::Search(Search { team: true, .. }) => 64,
-        _ => 1,
-    }
 }
 
 /// Whether a kernel's items may go into several dispatches. Those that pass over their items are short, and the blocks of a

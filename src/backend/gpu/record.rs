@@ -8,7 +8,7 @@ use super::bindings::Bound;
 use super::faults::Site;
 use super::kernel::{Binding, Kernel};
 use super::layout::{Batch, Grid, Scale};
-use super::pace::{Work, alike, divides};
+use super::pace::{Work, divides};
 use super::pipeline::Pipeline;
 use super::pool::{Buffer, Request};
 use super::query_sets::QuerySet;
@@ -166,7 +166,7 @@ impl<'c> Recorder<'c> {
         let room = ((UNIFORM_BYTES - self.bytes.len() as u64) / ALIGN / 2).max(1) as u32;
         let count = items.end.saturating_sub(items.start);
         let most = match self.in_pieces && divides(kernel) {
-            true => most.min(PIECE / alike(kernel)),
+            true => most.min(PIECE / kernel.alike()),
             false => self.context.pace.items(kernel, most),
         };
         let most = most.max(count.div_ceil(room)).div_ceil(per_group).saturating_mul(per_group);

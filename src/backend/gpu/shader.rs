@@ -23,6 +23,8 @@ pub(crate) const SQUARES_NARROW: &str = include_str!("../../../shaders/squares_n
 pub(crate) const SQUARES_WIDE: &str = include_str!("../../../shaders/squares_wide.wgsl");
 pub(crate) const RECORD: &str = include_str!("../../../shaders/record.wgsl");
 pub(crate) const QUEUE: &str = include_str!("../../../shaders/queue.wgsl");
+pub(crate) const QUERY: &str = include_str!("../../../shaders/query.wgsl");
+pub(crate) const DEPTHS: &str = include_str!("../../../shaders/depths.wgsl");
 pub(crate) const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
 pub(crate) const TOGETHER: &str = include_str!("../../../shaders/together.wgsl");
 pub(crate) const TEAM: &str = include_str!("../../../shaders/team.wgsl");
@@ -64,6 +66,8 @@ const LOOKED_FAR: u32 = 1 << 31;
 const RANGES: u32 = 8;
 /// Search radii tried before a query is left to the CPU.
 const ATTEMPTS: u32 = 16;
+/// Cubes that each lane of a team goes through before the lanes part: looking at an empty one takes little.
+const CUBES_A_LANE: u32 = 16;
 /// How far the kernel with the narrow distances looks, in quanta.
 const NARROW_LIMIT: f32 = 4096.0;
 /// First radius, in units of the one that holds k points at the cube's mean density on a surface.
@@ -104,6 +108,7 @@ impl Text {
             .constant("LOOKED_FAR", LOOKED_FAR)
             .constant("RANGES", RANGES)
             .constant("ATTEMPTS", ATTEMPTS)
+            .constant("CUBES_A_LANE", CUBES_A_LANE)
             .constant("FLAG_FEW", Flags::FEW.0)
             .constant("FLAG_IDENTICAL", Flags::IDENTICAL.0)
             .constant("FLAG_COLLINEAR", Flags::COLLINEAR.0)
@@ -226,8 +231,13 @@ impl Text {
         }
     }
 
-    /// Sums of each radius: named, since an index that is not constant would put them out of the registers.
+    /// Sums of each radius: named, since an index that is not constant would put them out of the registers. A candidate
+    /// belongs to the smallest radius that reaches it, and so to all larger ones.
     fn write_shells(&self, what: &str, out: &mut String) {
+        if what == "insert" {
+            out.push_str("let d = dist_sq(q, candidate);\nif (d <= last) {\n");
+            out.push_str("let o = vec3<i32>(candidate.xyz - q);\nlet exact = dist_to_u32(d);\n");
+        }
         for s in 0..self.scales {
             let last = s + 1 == self.scales;
             let _ = match what {
@@ -238,6 +248,7 @@ impl Text {
                     let otherwise = if s == 0 { "" } else { "else " };
                     writeln!(out, "{otherwise}{condition} {{ shell{s} = with_member(shell{s}, o, exact); }}")
                 }
+                "count" => writeln!(out, "count += shell{s}.count;"),
                 "join" => writeln!(out, "shell{s} = joined(shell{s}, lane);"),
                 "write" if s == 0 => writeln!(out, "write_record(row, shell0);"),
                 "write" => writeln!(
@@ -248,21 +259,66 @@ impl Text {
                 _ => writeln!(out, "unknown directive {what}"),
             };
         }
+        if what == "insert" {
+            out.push_str("}\n");
+        }
     }
 
-    /// The list of nearest distances: `s0 <= s1 <= ..`, one named scalar a slot.
+    /// The list of nearest distances: `s0 <= s1 <= ..`, one named scalar a slot, and with PAIRS the indices `i0`, `i1`, ..
+    /// beside them, which stand in the order of arrival where distances are equal.
     fn write_list(&self, what: &str, out: &mut String) {
+        let pairs = self.defined.contains(&"PAIRS");
+        if what == "order" {
+            let _ = writeln!(
+                out,
+                "var moved = true;\nfor (var round = 1u; round < {}u && moved; round += 1u) {{",
+                self.k
+            );
+            out.push_str("moved = false;\n");
+            for (j, next) in (0..self.k).zip(1..self.k) {
+                let wrong = format!("if (s{j} == s{next} && i{j} > i{next})");
+                let _ =
+                    writeln!(out, "{wrong} {{ let up = i{j}; i{j} = i{next}; i{next} = up; moved = true; }}");
+            }
+            out.push_str("}\n");
+            return;
+        }
         for j in (0..self.k).rev() {
+            let below = j.wrapping_sub(1);
             let _ = match what {
+                "declare" if pairs => writeln!(out, "var s{j} = FAR; var i{j} = NO_NEIGHBOR;"),
                 "declare" => writeln!(out, "var s{j} = FAR;"),
+                "reset" if pairs => writeln!(out, "s{j} = bound; i{j} = NO_NEIGHBOR;"),
                 "reset" => writeln!(out, "s{j} = bound;"),
                 "reset_index" => writeln!(out, "s{j} = NO_NEIGHBOR;"),
                 "below" => writeln!(out, "below += u32(s{j} < middle);"),
-                // The median of the slot, the one below and the newcomer: no branch, no order among the slots' updates
-                // but from the top down.
-                "insert" if j == 0 => writeln!(out, "s0 = min(s0, d);"),
-                "insert" => writeln!(out, "s{j} = max(s{}, min(s{j}, d));", j - 1),
+                "insert" => {
+                    // No branch, and no order among the slots' updates but from the top down.
+                    if pairs {
+                        let own = format!("select(i{j}, bitcast<u32>(candidate.w), d < s{j})");
+                        let _ = match j {
+                            0 => writeln!(out, "i0 = {own};"),
+                            _ => writeln!(out, "i{j} = select({own}, i{below}, d < s{below});"),
+                        };
+                    }
+                    // The median of the slot, the one below and the newcomer.
+                    match j {
+                        0 => writeln!(out, "s0 = min(s0, d);"),
+                        _ => writeln!(out, "s{j} = max(s{below}, min(s{j}, d));"),
+                    }
+                }
                 "rank" => writeln!(out, "slot += u32(s{j} < d); slot_end += u32(s{j} <= d);"),
+                // Slots that are written to without a look at what is there need no clearing.
+                "clear" => {
+                    let next = j + 1;
+                    let clear = format!("output[list_offset + first + {j}u] = NO_NEIGHBOR;");
+                    match (j, next == self.k) {
+                        (_, true) => writeln!(out, "{clear}"),
+                        (0, _) => writeln!(out, "if (fewer || s0 == s1) {{ {clear} }}"),
+                        _ => writeln!(out, "if (fewer || s{j} == s{below} || s{j} == s{next}) {{ {clear} }}"),
+                    }
+                }
+                "write_indices" => writeln!(out, "output[list_offset + first + {j}u] = i{j};"),
                 "write" => writeln!(out, "output[first + {j}u] = dist_to_u32(s{j});"),
                 _ => writeln!(out, "unknown directive {what}"),
             };

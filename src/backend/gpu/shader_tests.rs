@@ -106,7 +106,12 @@ fn variants() -> Vec<Kernel> {
                 Kernel::Search(Search { k, rule, wide, queued, team, subject, output })
             };
             let search = |rule, queued, output| by(false, rule, queued, output);
-            kernels.push(search(Reach::Nearest, wide, Output::Lists));
+            for rule in [Reach::Nearest, Reach::NearestWithin] {
+                kernels.push(search(rule, wide, Output::Lists));
+                if wide && subject != Subject::Foreign {
+                    kernels.push(by(true, rule, wide, Output::Lists));
+                }
+            }
             if k == 1 {
                 kernels.push(search(Reach::Within, false, Output::Counts));
                 kernels.push(search(Reach::Within, false, Output::Fill));

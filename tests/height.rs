@@ -693,14 +693,28 @@ fn eaves() -> Cloud {
     Cloud::new("roof with eaves", points)
 }
 
+/// More points under a canopy than one invocation may visit on a software driver: a workgroup looks at them.
+fn canopy() -> Cloud {
+    let mut random = Random::new(22);
+    let mut points: Vec<_> =
+        (0..12_000).map(|_| [random.below(40), random.below(40), random.below(20)]).collect();
+    points.extend((0..300).map(|_| [random.below(40), random.below(40), 400 + random.below(20)]));
+    Cloud::new("canopy over a crowd", points)
+}
+
 #[test]
 fn overhangs_are_where_something_is_far_below_and_nothing_near() {
     let set = FeatureSet::parse("overhang_indicator").unwrap();
     let mut all: Vec<_> = engines();
     all.extend(chunked_engine(500).map(|engine| ("gpu in chunks", engine)));
-    for cloud in
-        [eaves(), clouds::terrain(900), clouds::plane_grid(12), clouds::twins(200), clouds::identical(9)]
-    {
+    for cloud in [
+        eaves(),
+        canopy(),
+        clouds::terrain(900),
+        clouds::plane_grid(12),
+        clouds::twins(200),
+        clouds::identical(9),
+    ] {
         let expected: Vec<f32> = (cloud.points.iter())
             .map(|p| {
                 let near = |q: &&[i32; 3]| {
@@ -714,6 +728,9 @@ fn overhangs_are_where_something_is_far_below_and_nothing_near() {
         if cloud.name.starts_with("roof") {
             let hanging = expected.iter().filter(|v| **v == 1.0).count();
             assert!((500..1500).contains(&hanging), "{hanging}");
+        }
+        if cloud.name.starts_with("canopy") {
+            assert_eq!(expected.iter().filter(|v| **v == 1.0).count(), 300);
         }
         for (name, engine) in &all {
             let (columns, _) = engine.features(&cloud.borrow(), &set, knn(5)).unwrap();

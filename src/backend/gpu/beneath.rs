@@ -1,8 +1,7 @@
 //! What lies below points among those around them in plan.
 
-use super::chunk::{COUNTERS, READBACK, Runner, cloud_index, counters, word};
+use super::chunk::{Runner, cloud_index, word};
 use super::kernel::{Output, Search};
-use super::record::STAMP_BYTES;
 use crate::backend::Beneath;
 use crate::backend::cells::Cells;
 use crate::backend::cpu::beneath_of;
@@ -32,29 +31,20 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let of_points: &[u8] = bytemuck::cast_slice(&of_points);
             let heights = self.storage_for(of_points, "heights")?;
             let bits = self.storage(u64::from(resident.rows) * 4, "bits")?;
-            let used = bits.requested() + COUNTERS;
-            let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
-            let mut recorder = self.recorder(&resident)?;
-            self.record_upload(&mut recorder, &resident);
-            let _staging = self.stage(&mut recorder, &[(&heights, of_points)], report)?;
-            let index = self.record_index(&mut recorder, &resident)?;
-            let buffers = [&bits, &heights];
-            let step =
-                self.search_step(&mut recorder, search, &resident, &index, &buffers, resident.queries())?;
-            recorder.pass("search", &[step]);
-            recorder.copy(&bits, 0, &back, 0, bits.requested());
-            recorder.copy(&index.queue, 0, &back, bits.requested(), COUNTERS);
-            let submitted = self.submit(recorder, Some((&back, used)), report)?;
-            let [wide, left] = self.read(&back, used, &submitted, report, |bytes| {
-                let (bits, queue) = bytes.split_at(bits.requested() as usize);
-                for (row, bits) in (0..resident.rows).zip(bits.chunks_exact(4)) {
+            let take = |bytes: &[u8]| {
+                for (row, bits) in (0..resident.rows).zip(bytes.chunks_exact(4)) {
                     out.put(None, cloud_index(core, row) as usize, word(bits));
                 }
-                counters(queue)
-            })?;
-            match wide + left {
-                0 => Vec::new(),
-                _ => self.second_search(search.second(wide), &resident, &index, &buffers, wide, report)?,
+            };
+            let mut recorder = self.recorder(&resident)?;
+            let _staging = self.stage(&mut recorder, &[(&heights, of_points)], report)?;
+            let goal = self.goal(&bits, true, &|_| Ok(()), &take)?;
+            match self.search(recorder, &resident, search, &[&bits, &heights], &goal, report)? {
+                Some(left) => {
+                    self.deliver(self.recorder(&resident)?, &goal, report)?;
+                    left
+                }
+                None => Vec::new(),
             }
         } else {
             (0..resident.rows).collect()

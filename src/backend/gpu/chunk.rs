@@ -28,10 +28,6 @@ use crate::scales::{Ends, MOST_ENDS, Scales};
 const POINTS_PER_CUBE: u64 = 48;
 /// Neighbourhood whose half a fine cell holds, where the rule is a radius.
 const BALL_K: u32 = 16;
-/// Queries of one dispatch on hardware.
-const QUERIES: u32 = 1 << 24;
-/// Queries of one dispatch where the host's cores compute.
-const QUERIES_SOFTWARE: u32 = 1 << 15;
 /// Room for a chunk's own points in the unit of [`Runner::room`]; and the most for larger ones, a quarter more.
 const ROOM_OF_OWN: u64 = 1 << 10;
 const MOST_ROOM: u64 = ROOM_OF_OWN + ROOM_OF_OWN / 4;
@@ -193,40 +189,14 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let all = u64::from(resident.rows) * u64::from(scales);
         let records = self.storage(all * u64::from(kernel.needs.record_words()) * 4, "records")?;
         let columns = self.storage(all * (kernel.features.len() as u64 + 1) * 4, "columns")?;
-        let taken = if out.is_some() { columns.requested() } else { 0 };
         let take = |bytes: &[u8]| {
             if let Some(out) = out {
-                self.scatter(&bytes[..taken as usize], resident.rows as usize, core, out);
+                self.scatter(bytes, resident.rows as usize, core, out);
             }
         };
-        let used = taken + COUNTERS;
-        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
         let search = rule
             .filter(|_| !crowd && resident.points > 0)
             .and_then(|rule| Search::first(rule, resident.subject(), Output::Records(kernel.needs, scales)));
-
-        let mut recorder = self.recorder(resident)?;
-        self.record_upload(&mut recorder, resident);
-        let index = match search {
-            Some(search) => {
-                let index = self.record_index(&mut recorder, resident)?;
-                let step = self.search_step(
-                    &mut recorder,
-                    search,
-                    resident,
-                    &index,
-                    &[&records],
-                    resident.queries(),
-                )?;
-                recorder.pass("search", &[step]);
-                recorder.copy(&index.queue, 0, &back, taken, COUNTERS);
-                Some(index)
-            }
-            None => {
-                recorder.clear(&records, records.requested());
-                None
-            }
-        };
         let evaluate = Kernel::Evaluate(kernel.clone());
         let attributes = resident.attributes.as_ref().unwrap_or(&resident.row_of);
         let features = |recorder: &mut Recorder<'_>| -> Result<()> {
@@ -238,28 +208,25 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             recorder.pass("features", &steps);
             Ok(())
         };
-        features(&mut recorder)?;
-        recorder.copy(&columns, 0, &back, 0, taken);
-        let submitted = self.submit(recorder, Some((&back, used)), report)?;
-        let counters = self.read(&back, used, &submitted, report, |bytes| {
-            take(bytes);
-            index.is_some().then(|| counters(&bytes[taken as usize..]))
-        })?;
-
-        // Queries that the narrow kernel left, then those for the CPU; the columns are then made once more.
-        let stragglers: Vec<u32> = match (search, &index, counters) {
-            (Some(search), Some(index), Some([wide, left])) if wide > 0 || left > 0 => {
-                self.second_search(search.second(wide), resident, index, &[&records], wide, report)?
-            }
-            (None, ..) if rule.is_some() => (0..resident.rows).collect(),
-            _ => Vec::new(),
-        };
-        let again = counters.is_some_and(|c| c[0] > 0) || !stragglers.is_empty();
-        if !again {
-            return Ok(columns);
-        }
-        report.stragglers += stragglers.len();
+        let goal = self.goal(&columns, out.is_some(), &features, &take)?;
         let mut recorder = self.recorder(resident)?;
+        let stragglers: Vec<u32> = if let Some(search) = search {
+            match self.search(recorder, resident, search, &[&records], &goal, report)? {
+                Some(left) => {
+                    recorder = self.recorder(resident)?;
+                    left
+                }
+                None => {
+                    drop(goal);
+                    return Ok(columns);
+                }
+            }
+        } else {
+            self.record_upload(&mut recorder, resident);
+            recorder.clear(&records, records.requested());
+            (0..if rule.is_some() { resident.rows } else { 0 }).collect()
+        };
+        report.stragglers += stragglers.len();
         let mut held = Vec::new();
         let batch = (resident.rows as usize / STRAGGLER_SHARE).max(LEAST_STRAGGLERS);
         for rows in stragglers.chunks(batch) {
@@ -270,11 +237,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             }
             held = self.place_records(&mut recorder, rows, core, kernel.needs, resident, &records, report)?;
         }
-        features(&mut recorder)?;
-        recorder.copy(&columns, 0, &back, 0, taken);
-        let submitted = self.submit(recorder, Some((&back, used)), report)?;
-        self.read(&back, used, &submitted, report, take)?;
-        drop(held);
+        self.deliver(recorder, &goal, report)?;
+        drop((held, goal));
         Ok(columns)
     }
 
@@ -324,38 +288,18 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<(Buffer, Vec<u32>)> {
         let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
-        let taken = if take.is_some() { lists.requested() } else { 0 };
-        let used = taken + COUNTERS;
-        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
-        let look = |bytes: &[u8]| {
-            let (own, queue) = bytes.split_at(taken as usize);
-            if let Some(take) = take {
-                take(own);
+        let goal = self.goal(&lists, take.is_some(), &|_| Ok(()), take.unwrap_or(&|_| ()))?;
+        let left = match self.search(self.recorder(resident)?, resident, search, &[&lists], &goal, report)? {
+            Some(left) => {
+                if take.is_some() {
+                    self.deliver(self.recorder(resident)?, &goal, report)?;
+                }
+                left
             }
-            counters(queue)
+            None => Vec::new(),
         };
-        let mut recorder = self.recorder(resident)?;
-        self.record_upload(&mut recorder, resident);
-        let index = self.record_index(&mut recorder, resident)?;
-        let step =
-            self.search_step(&mut recorder, search, resident, &index, &[&lists], resident.queries())?;
-        recorder.pass("search", &[step]);
-        recorder.copy(&index.queue, 0, &back, taken, COUNTERS);
-        recorder.copy(&lists, 0, &back, 0, taken);
-        let submitted = self.submit(recorder, Some((&back, used)), report)?;
-        let [wide, left] = self.read(&back, used, &submitted, report, look)?;
-        if wide == 0 && left == 0 {
-            return Ok((lists, Vec::new()));
-        }
-        let stragglers =
-            self.second_search(search.second(wide), resident, &index, &[&lists], wide, report)?;
-        if wide > 0 && taken > 0 {
-            let mut recorder = self.recorder(resident)?;
-            recorder.copy(&lists, 0, &back, 0, taken);
-            let submitted = self.submit(recorder, None, report)?;
-            self.read(&back, used, &submitted, report, look)?;
-        }
-        Ok((lists, stragglers))
+        drop(goal);
+        Ok((lists, left))
     }
 
     /// Lists of the members around single places; `None` where they are more than `most`.
@@ -619,60 +563,6 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(held)
     }
 
-    pub(super) fn search_step(
-        &self,
-        recorder: &mut Recorder<'_>,
-        search: Search,
-        resident: &Resident,
-        index: &Index,
-        output: &[&Buffer],
-        queries: u32,
-    ) -> Result<Step> {
-        let Index { sorted, cube_cuts, cube_bases, cell_starts, queue, .. } = index;
-        let mut buffers = vec![sorted, cube_cuts, cube_bases, cell_starts, &resident.row_of];
-        // What is written, the queue, and where to write.
-        buffers.extend(output.first());
-        buffers.push(queue);
-        buffers.extend(output.get(1));
-        recorder.step(&Kernel::Search(search), &buffers, queries, self.most_queries())
-    }
-
-    /// Queries of one dispatch.
-    pub(super) fn most_queries(&self) -> u32 {
-        if self.context.device.software { QUERIES_SOFTWARE } else { QUERIES }
-    }
-
-    /// Runs the wide kernel over the queries that the narrow one left; the rows that remain for the CPU.
-    pub(super) fn second_search(
-        &self,
-        search: Search,
-        resident: &Resident,
-        index: &Index,
-        output: &[&Buffer],
-        wide: u32,
-        report: &mut Report,
-    ) -> Result<Vec<u32>> {
-        let list = u64::from(resident.queries()) * 4;
-        let used = COUNTERS + list;
-        let back = self.buffer(used + STAMP_BYTES, READBACK, "queue readback")?;
-        let mut recorder = self.recorder(resident)?;
-        if wide > 0 {
-            let step = self.search_step(&mut recorder, search, resident, index, output, wide)?;
-            recorder.pass("search wide", &[step]);
-        }
-        recorder.copy(&index.queue, 0, &back, 0, COUNTERS);
-        recorder.copy(&index.queue, COUNTERS + list, &back, COUNTERS, list);
-        let submitted = self.submit(recorder, Some((&back, used)), report)?;
-        self.read(&back, used, &submitted, report, |bytes| {
-            let [_, left] = counters(bytes);
-            let words = bytes[COUNTERS as usize..].chunks_exact(4).take(left as usize);
-            let mut rows: Vec<u32> = words.map(word).collect();
-            // Atomics queued them in any order.
-            rows.sort_unstable();
-            rows
-        })
-    }
-
     /// Finds stragglers' neighbourhoods on the CPU and puts their records where the kernel would have.
     #[expect(clippy::too_many_arguments, reason = "one call, all of it state of the chunk")]
     fn place_records(
@@ -832,10 +722,6 @@ fn gpu_stage(stage: &'static str) -> &'static str {
 
 pub(super) fn word(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-}
-
-pub(super) fn counters(bytes: &[u8]) -> [u32; 2] {
-    [word(bytes), word(&bytes[4..])]
 }
 
 pub(super) fn cloud_index(core: Option<&[u32]>, row: u32) -> u32 {

@@ -8,12 +8,13 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::chunk::{COUNTERS, Index, READBACK, Resident, Runner, cloud_index, counters, word};
+use super::chunk::{COUNTERS, Index, READBACK, Resident, Runner, cloud_index, word};
 use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Walk, WalkEnds};
 use super::layout::Scale;
 use super::payload::Payload;
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES};
+use super::search::counters;
 use crate::backend::Known;
 use crate::backend::cells::Cells;
 use crate::backend::cpu::{Value, columns_of, last_members_of};

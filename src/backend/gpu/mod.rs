@@ -19,6 +19,7 @@ mod pool;
 mod query_sets;
 mod readback;
 mod record;
+mod search;
 mod shader;
 #[cfg(test)]
 mod shader_tests;

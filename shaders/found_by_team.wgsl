@@ -1,5 +1,6 @@
 // Every point within `reach` of `q`, and some more, shared out among the lanes. The more cubes there are, most of them
-// empty, the fewer lanes go through each; those share its rows, or the points of each row where rows are fewer than lanes.
+// empty, the fewer lanes go through each; the more rows it has, the fewer of those share the points of each row, all of
+// which may lie in one.
 {
     let low = q - vec3<f32>(reach + grid.slack);
     let high = q + vec3<f32>(reach + grid.slack);
@@ -23,11 +24,10 @@
             let size = grid.edge / f32(cuts);
             let fine_low = fine_along(low, corner, scale, cuts);
             let rows = fine_along(high, corner, scale, cuts).yz - fine_low.yz + vec2<u32>(1u);
-            let by_row = rows.x * rows.y >= lanes;
-            let row_stride = select(1u, lanes, by_row);
-            let stride = select(lanes, 1u, by_row);
-            let offset = select(member, 0u, by_row);
-            for (var row = member - offset; row < rows.x * rows.y && !given_up; row += row_stride) {
+            let row_parties = min(lanes, 1u << firstLeadingBit(max(rows.x * rows.y / ROWS_A_LANE, 1u)));
+            let stride = lanes / row_parties;
+            let offset = member % stride;
+            for (var row = member / stride; row < rows.x * rows.y && !given_up; row += row_parties) {
                 steps += 1u;
                 let y = fine_low.y + row % rows.x;
                 let z = fine_low.z + row / rows.x;

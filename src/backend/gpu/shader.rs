@@ -67,7 +67,9 @@ const RANGES: u32 = 8;
 /// Search radii tried before a query is left to the CPU.
 const ATTEMPTS: u32 = 16;
 /// Cubes that each lane of a team goes through before the lanes part: looking at an empty one takes little.
-const CUBES_A_LANE: u32 = 16;
+const CUBES_A_LANE: u32 = 4;
+/// Rows of a cube likewise.
+const ROWS_A_LANE: u32 = 64;
 /// How far the kernel with the narrow distances looks, in quanta.
 const NARROW_LIMIT: f32 = 4096.0;
 /// First radius, in units of the one that holds k points at the cube's mean density on a surface.
@@ -109,6 +111,7 @@ impl Text {
             .constant("RANGES", RANGES)
             .constant("ATTEMPTS", ATTEMPTS)
             .constant("CUBES_A_LANE", CUBES_A_LANE)
+            .constant("ROWS_A_LANE", ROWS_A_LANE)
             .constant("FLAG_FEW", Flags::FEW.0)
             .constant("FLAG_IDENTICAL", Flags::IDENTICAL.0)
             .constant("FLAG_COLLINEAR", Flags::COLLINEAR.0)

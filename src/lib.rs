@@ -37,6 +37,7 @@ mod color;
 mod columns;
 mod conventions;
 mod engine;
+mod entropy;
 mod error;
 mod extras;
 mod features;

@@ -3,6 +3,15 @@
 use wide::f64x4;
 
 use crate::features::Flags;
+use crate::scales::MOST_SCALES;
+
+/// Offsets from the query, axis by axis: differences of a lattice's coordinates, exact in f64.
+pub(crate) type Offsets<'a> = [&'a [f64]; 3];
+
+/// The first so many.
+pub(crate) fn first(offsets: Offsets<'_>, length: usize) -> Offsets<'_> {
+    offsets.map(|axis| &axis[..length])
+}
 
 /// Sums of lattice offsets from the query over the members of N, in quanta, and exact facts about their shape.
 ///
@@ -60,27 +69,41 @@ impl Moments {
         m
     }
 
-    /// The same from offsets that stand axis by axis; the sum of distances, which takes as long as all others, is left
-    /// zero unless it is asked for.
+    /// The same from offsets axis by axis; the sum of distances, which takes as long as all others, is left zero unless it
+    /// is asked for.
     #[inline(always)]
-    pub(crate) fn by_axis(offsets: [&[f64]; 3], foreign: bool, with_distances: bool) -> Self {
-        let [x, y, z] = offsets;
-        let n = x.len().min(y.len()).min(z.len());
+    pub(crate) fn by_axis(offsets: Offsets<'_>, foreign: bool, with_distances: bool) -> Self {
         let mut sums = Sums::new();
-        let ([x_rows, y_rows, z_rows], rests) = {
-            let rows = offsets.map(|axis| axis[..n].as_chunks::<4>());
-            (rows.map(|rows| rows.0), rows.map(|rows| rows.1))
-        };
-        for ((x, y), z) in x_rows.iter().zip(y_rows).zip(z_rows) {
-            sums.add([x, y, z].map(|row| f64x4::new(*row)), f64x4::splat(0.0));
+        sums.add_rows(offsets, 0);
+        Self::of_sums(sums, offsets, foreign, with_distances)
+    }
+
+    /// The same of several beginnings of some members: what they share is summed once.
+    pub(crate) fn of_beginnings(
+        offsets: Offsets<'_>,
+        lengths: &[usize],
+        foreign: bool,
+        with_distances: bool,
+        out: &mut [Self],
+    ) {
+        let mut ascending: [usize; MOST_SCALES] = std::array::from_fn(|scale| scale);
+        let ascending = &mut ascending[..lengths.len()];
+        ascending.sort_unstable_by_key(|&scale| lengths[scale]);
+        let mut sums = Sums::new();
+        let mut rows = 0;
+        for &scale in &*ascending {
+            let offsets = first(offsets, lengths[scale]);
+            rows = sums.add_rows(offsets, rows);
+            out[scale] = Self::of_sums(sums, offsets, foreign, with_distances);
         }
-        for ((x, y), z) in rests[0].iter().zip(rests[1]).zip(rests[2]) {
-            let one = |v: &f64| f64x4::new([*v, 0.0, 0.0, 0.0]);
-            sums.add(
-                [one(x), one(y), one(z)],
-                f64x4::new([0.0, f64::INFINITY, f64::INFINITY, f64::INFINITY]),
-            );
-        }
+    }
+
+    /// From the sums over whole rows of four; those that are left are added.
+    #[inline(always)]
+    fn of_sums(mut sums: Sums, offsets: Offsets<'_>, foreign: bool, with_distances: bool) -> Self {
+        let [x, y, z] = offsets;
+        let n = x.len();
+        sums.add_rest(offsets);
         let radius_sq = sums.radius_sq.to_array().into_iter().fold(0.0, larger);
         // Sums of whole numbers in f64 are exact below 2^53, and no product is larger than the largest squared distance.
         if radius_sq * n as f64 >= (1u64 << 53) as f64 {
@@ -113,7 +136,7 @@ impl Moments {
     }
 
     #[cold]
-    fn of_wide(offsets: [&[f64]; 3], foreign: bool) -> Self {
+    fn of_wide(offsets: Offsets<'_>, foreign: bool) -> Self {
         Self::new(&to_integers(offsets), foreign)
     }
 
@@ -180,11 +203,13 @@ impl Moments {
     /// Σ of distances in quanta, to the nearest f64.
     #[inline(always)]
     pub(crate) fn distances(&self) -> f64 {
-        u64::try_from(self.distance_sum).map_or(self.distance_sum as f64, |sum| sum as f64) / 65536.0
+        let sum = u64::try_from(self.distance_sum);
+        sum.map_or_else(|_| self.distance_sum as f64, |sum| sum as f64) / 65536.0
     }
 }
 
 /// Sums over every fourth member.
+#[derive(Clone, Copy)]
 struct Sums {
     sum: [f64x4; 3],
     square: [f64x4; 6],
@@ -205,6 +230,32 @@ impl Sums {
             high: [high; 3],
             radius_sq: zero,
             nearest: [low; 2],
+        }
+    }
+
+    /// Adds the whole rows of four from a given one on; gives the number of whole rows.
+    #[inline(always)]
+    fn add_rows(&mut self, offsets: Offsets<'_>, from: usize) -> usize {
+        let [x, y, z] = offsets.map(|axis| axis.as_chunks::<4>().0);
+        for ((x, y), z) in x[from..].iter().zip(&y[from..]).zip(&z[from..]) {
+            self.add([x, y, z].map(|row| f64x4::new(*row)), f64x4::splat(0.0));
+        }
+        x.len()
+    }
+
+    /// Adds what is left beside whole rows.
+    #[inline(always)]
+    fn add_rest(&mut self, offsets: Offsets<'_>) {
+        let rest = offsets.map(|axis| axis.as_chunks::<4>().1);
+        let count = rest[0].len();
+        if count > 0 {
+            let mut rows = [[0.0; 4]; 3];
+            let mut missing = [f64::INFINITY; 4];
+            missing[..count].fill(0.0);
+            for (row, rest) in rows.iter_mut().zip(rest) {
+                row[..count].copy_from_slice(rest);
+            }
+            self.add(rows.map(f64x4::new), f64x4::new(missing));
         }
     }
 
@@ -237,7 +288,7 @@ fn larger(a: f64, b: f64) -> f64 {
     if b > a { b } else { a }
 }
 
-fn to_integers(offsets: [&[f64]; 3]) -> Vec<[i64; 3]> {
+fn to_integers(offsets: Offsets<'_>) -> Vec<[i64; 3]> {
     let [x, y, z] = offsets;
     x.iter().zip(y).zip(z).map(|((x, y), z)| [x, y, z].map(|v| *v as i64)).collect()
 }

@@ -3,6 +3,7 @@
 use glam::DVec3;
 
 use super::{Feature, FeatureSet};
+use crate::moments::Offsets;
 
 /// Kinds of such sums, as bits of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -106,7 +107,7 @@ pub(crate) const LEAST_REACH: f64 = 1.0 / 1024.0;
 /// z = a + b x + c y + d x² + e xy + f y² by least squares in the frame of the eigenvectors about the mean, x in units of
 /// σ1 and y of σ2; then its derivatives at the query, in the cloud's unit (CCCoreLib computeCurvature).
 pub(crate) fn quadric(
-    offsets: &[[i64; 3]],
+    offsets: Offsets<'_>,
     quantum: f64,
     mean: DVec3,
     sigma: [f64; 2],
@@ -119,8 +120,9 @@ pub(crate) fn quadric(
     };
     let mut a = [[0.0; 6]; 6];
     let mut right = [0.0; 6];
-    for o in offsets {
-        let [x, y, z] = local(DVec3::from_array(o.map(|v| v as f64)) * quantum);
+    let [x, y, z] = offsets;
+    for ((&x, &y), &z) in x.iter().zip(y).zip(z) {
+        let [x, y, z] = local(DVec3::new(x, y, z) * quantum);
         let basis = [1.0, x, y, x * x, x * y, y * y];
         for i in 0..6 {
             for j in 0..=i {
@@ -130,7 +132,7 @@ pub(crate) fn quadric(
         }
     }
     for (i, weight) in [(3, 1.0), (4, 0.5), (5, 1.0)] {
-        a[i][i] += weight * RIDGE * offsets.len() as f64;
+        a[i][i] += weight * RIDGE * offsets[0].len() as f64;
     }
     let [_, b, c, d, e, f] = solve(a, right);
     let [x, y, _] = local(DVec3::ZERO);
@@ -185,6 +187,10 @@ impl Around {
 mod tests {
     use super::*;
 
+    fn axes_of(offsets: &[[i64; 3]]) -> [Vec<f64>; 3] {
+        std::array::from_fn(|a| offsets.iter().map(|o| o[a] as f64).collect())
+    }
+
     #[test]
     fn a_sphere_has_the_curvatures_of_its_radius() {
         let radius = 100_000i64;
@@ -195,7 +201,13 @@ mod tests {
         let mean = offsets.iter().map(|o| o[2]).sum::<i64>() as f64 / 121.0;
         let sigma = [1000.0 * 10f64.sqrt() * 0.01; 2];
         let axes = [DVec3::X, DVec3::Y, DVec3::Z];
-        let quadric = quadric(&offsets, 0.01, DVec3::new(0.0, 0.0, mean * 0.01), sigma, axes);
+        let quadric = quadric(
+            axes_of(&offsets).each_ref().map(|a| &a[..]),
+            0.01,
+            DVec3::new(0.0, 0.0, mean * 0.01),
+            sigma,
+            axes,
+        );
         let around = Around { quadric, ..Around::default() };
         assert!((around.mean_curvature() - 1e-3).abs() < 5e-6, "{}", around.mean_curvature());
         assert!((around.gaussian_curvature() - 1e-6).abs() < 1e-8, "{}", around.gaussian_curvature());
@@ -205,8 +217,13 @@ mod tests {
     fn two_scan_lines_leave_no_curvature_across_them() {
         let offsets: Vec<[i64; 3]> =
             (0..20i64).map(|i| [(i / 2 - 5) * 10, i % 2 * 30, (i / 2 - 5).pow(2)]).collect();
-        let quadric =
-            quadric(&offsets, 1.0, DVec3::new(-5.0, 15.0, 8.5), [28.7, 15.0], [DVec3::X, DVec3::Y, DVec3::Z]);
+        let quadric = quadric(
+            axes_of(&offsets).each_ref().map(|a| &a[..]),
+            1.0,
+            DVec3::new(-5.0, 15.0, 8.5),
+            [28.7, 15.0],
+            [DVec3::X, DVec3::Y, DVec3::Z],
+        );
         assert!((quadric[2] - 0.02).abs() < 1e-4 && quadric[4].abs() < 1e-4, "{quadric:?}");
     }
 }

@@ -3,7 +3,7 @@
 use glam::DVec3;
 
 use super::around::Around;
-use super::eigen::{Eigen, LANES, eigen, eigen_of};
+use super::eigen::{Eigen, LANES, eigen};
 use crate::extras::Extra;
 use crate::moments::Moments;
 
@@ -61,25 +61,19 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// `radius` is the one that the neighbourhood's rule gives, if any.
-    pub(crate) fn new(
-        m: &Moments,
-        quantum: f64,
-        radius: Option<f64>,
-        attributes: Attributes,
-        with_plane: bool,
-    ) -> Self {
-        let axes = eigen_of(covariance(m, m.n, quantum));
-        let rest = with_plane.then(|| eigen_of(covariance(m, m.others, quantum)));
-        Self { attributes, ..Self::of(m, quantum, radius, axes, rest) }
+    /// Of a point alone, for formulas of what it carries itself.
+    pub(crate) fn alone() -> Self {
+        let m = Moments { n: 1, ..Moments::default() };
+        Self::of(&m, 1.0, None, ([0.0; 3], [DVec3::ZERO; 3]), None)
     }
 
-    /// Gives the same of several neighbourhoods, without attributes, to `each` with their number.
+    /// Gives the shapes of up to [`LANES`] neighbourhoods, without attributes, to `each` with their number. `radii` are
+    /// those that the neighbourhoods' rules give, if any.
     #[inline(always)]
     pub(crate) fn several(
-        moments: &[Moments; LANES],
+        moments: &[Moments],
         quantum: f64,
-        radius: Option<f64>,
+        radii: &[Option<f64>],
         with_plane: bool,
         mut each: impl FnMut(usize, &mut Self),
     ) {
@@ -94,7 +88,7 @@ impl Shape {
             }
             eigen(&matrices)
         });
-        for (l, m) in moments.iter().enumerate() {
+        for (l, (m, &radius)) in moments.iter().zip(radii).enumerate() {
             each(l, &mut Self::of(m, quantum, radius, axes[l], rest.as_ref().map(|rest| rest[l])));
         }
     }

@@ -5,9 +5,9 @@ use glam::DVec3;
 use super::index::Center;
 use super::search::Search;
 use crate::backend::{Job, Known, PointAttributes};
-use crate::features::{Around, Attributes, FeatureSet, Flags, Input, LANES, Members, Row, Shape, quadric};
-use crate::moments::Moments;
-use crate::scales::{Ends, Scales};
+use crate::features::{Around, FeatureSet, Flags, Input, LANES, Members, Row, Shape, quadric};
+use crate::moments::{Moments, Offsets, first};
+use crate::scales::{MOST_SCALES, Scales};
 
 /// What is to be computed of every point.
 pub(super) struct Evaluator<'a> {
@@ -22,10 +22,6 @@ pub(super) struct Evaluator<'a> {
     members: Members,
     with_plane: bool,
     with_distances: bool,
-    /// Whether sums over all members of one neighbourhood are enough, which do not depend on their order; or over those of
-    /// several radii.
-    in_any_order: bool,
-    within_radii: bool,
 }
 
 /// One value: of which neighbourhood, of which point, of which column (`None`: the flags), and its bits.
@@ -46,8 +42,6 @@ impl<'a> Evaluator<'a> {
             members: set.members(),
             with_plane: set.needs_plane(),
             with_distances: set.needs_distance_sum(),
-            in_any_order: scales.len() == 1 && !scales.has_optimal() && !set.members().any(),
-            within_radii: matches!(scales.ends, Ends::Limits(_)) && !set.members().any(),
             job,
             scales,
             known,
@@ -65,43 +59,53 @@ impl<'a> Evaluator<'a> {
         sites: impl Iterator<Item = (Center, &'p [u32])>,
         mut put: impl FnMut(Value),
     ) {
-        if !self.in_any_order {
+        if self.members.any() {
             sites.for_each(|(center, points)| self.compute_site(search, center, points, &mut put));
             return;
         }
-        let mut moments: [Moments; LANES] = Default::default();
-        let mut at: [&[u32]; LANES] = [&[]; LANES];
+        // Sums are made where they are used: to move them just after costs as much as a tenth of the search.
+        let scales = self.scales.len();
+        let mut sums = std::mem::take(&mut search.sums);
+        sums.resize_with(LANES + scales, Moments::default);
+        let mut at: [(usize, &[u32]); LANES + MOST_SCALES] = [(0, &[]); _];
         let mut count = 0;
         for (center, points) in sites {
-            let offsets = search.offsets(center, self.scales.rule).each_ref().map(|axis| &axis[..]);
-            moments[count] = Moments::by_axis(offsets, center.is_foreign(), self.with_distances);
-            at[count] = points;
-            count += 1;
-            if count == LANES {
-                self.finish(&moments, &at, &mut put);
-                count = 0;
+            search.moments(center, self.scales, self.with_distances, &mut sums[count..count + scales]);
+            for (scale, at) in at[count..count + scales].iter_mut().enumerate() {
+                *at = (scale, points);
+            }
+            count += scales;
+            let whole = count - count % LANES;
+            for first in (0..whole).step_by(LANES) {
+                self.finish(&sums[first..first + LANES], &at[first..first + LANES], &mut put);
+            }
+            if whole > 0 {
+                count -= whole;
+                for rest in 0..count {
+                    sums.swap(rest, whole + rest);
+                    at.swap(rest, whole + rest);
+                }
             }
         }
-        // Lanes without points are computed like others, and put nowhere.
         if count > 0 {
-            at[count..].fill(&[]);
-            self.finish(&moments, &at, &mut put);
+            self.finish(&sums[..count], &at[..count], &mut put);
         }
+        search.sums = sums;
     }
 
-    /// Columns of several sites that take nothing but their moments.
+    /// Columns of neighbourhoods, of sites and scales given with them, that take nothing but their moments.
     #[inline(always)]
-    fn finish(&self, moments: &[Moments; LANES], at: &[&[u32]; LANES], put: &mut impl FnMut(Value)) {
+    fn finish(&self, moments: &[Moments], at: &[(usize, &[u32])], put: &mut impl FnMut(Value)) {
         let quantum = self.job.lattice.frame.quantum();
-        let radius = self.radii.first().copied().flatten();
-        Shape::several(moments, quantum, radius, self.with_plane, |lane, shape| {
-            if !at[lane].is_empty() {
-                self.put_site(0, moments[lane].flags, shape, at[lane], put, |_, _| Flags::default());
-            }
+        let mut radii = [None; LANES];
+        radii.iter_mut().zip(at).for_each(|(radius, at)| *radius = self.radii[at.0]);
+        Shape::several(moments, quantum, &radii, self.with_plane, |lane, shape| {
+            let (scale, points) = at[lane];
+            self.put_site(scale, moments[lane].flags, shape, points, put, |_, _| Flags::default());
         });
     }
 
-    /// Computes the given points, all of them at one place.
+    /// Computes the given points, all of them at one place, with sums over single members.
     fn compute_site(
         &self,
         search: &mut Search<'_>,
@@ -110,30 +114,20 @@ impl<'a> Evaluator<'a> {
         put: &mut impl FnMut(Value),
     ) {
         let quantum = self.job.lattice.frame.quantum();
-        if self.within_radii {
-            let mut moments = std::mem::take(&mut search.sums);
-            moments.resize_with(self.scales.len(), Moments::default);
-            search.moments(center, self.scales, &mut moments);
-            for (scale, moments) in moments.iter().enumerate() {
-                let radius = self.radii[scale];
-                let mut shape = Shape::new(moments, quantum, radius, Attributes::default(), self.with_plane);
-                self.put_site(scale, moments.flags, &mut shape, points, put, |_, _| Flags::default());
-            }
-            search.sums = moments;
-            return;
-        }
         let mut lengths = std::mem::take(&mut search.lengths);
         search.find(center, self.scales.rule);
         let (found, offsets) = search.members();
-        self.scales.lengths(found, offsets, &mut lengths);
-        for (scale, &length) in lengths.iter().enumerate() {
-            let (found, offsets) = (&found[..length], &offsets[..length]);
-            let moments = Moments::new(offsets, center.is_foreign());
-            let radius = self.radii[scale];
-            let mut shape = Shape::new(&moments, quantum, radius, Attributes::default(), self.with_plane);
-            let common = moments.flags | self.look_around(&mut shape, center, found, offsets);
-            self.put_site(scale, common, &mut shape, points, put, |around, i| {
-                self.look_farther(around, i, found)
+        let ends = lengths.of(self.scales, found, offsets);
+        for (at, (lengths, radii)) in ends.chunks(LANES).zip(self.radii.chunks(LANES)).enumerate() {
+            let mut moments: [Moments; LANES] = Default::default();
+            let moments = &mut moments[..lengths.len()];
+            Moments::of_beginnings(offsets, lengths, center.is_foreign(), self.with_distances, moments);
+            Shape::several(moments, quantum, radii, self.with_plane, |lane, shape| {
+                let (found, offsets) = (&found[..lengths[lane]], first(offsets, lengths[lane]));
+                let common = moments[lane].flags | self.look_around(shape, center, found, offsets);
+                self.put_site(at * LANES + lane, common, shape, points, put, |around, i| {
+                    self.look_farther(around, i, found)
+                });
             });
         }
         search.lengths = lengths;
@@ -174,22 +168,25 @@ impl<'a> Evaluator<'a> {
         shape: &mut Shape,
         center: Center,
         found: &[(u64, u32)],
-        offsets: &[[i64; 3]],
+        offsets: Offsets<'_>,
     ) -> Flags {
         let mut flags = Flags::default();
         let quantum = shape.quantum;
         if self.members.has(Members::PLANE_FIT) {
             let [normal, mean] = shape.plane;
-            let distance =
-                |o: &[i64; 3]| (DVec3::from_array(o.map(|v| v as f64)) * quantum - mean).dot(normal).abs();
+            let [x, y, z] = offsets;
+            let distance = |((&x, &y), &z): ((&f64, &f64), &f64)| {
+                (DVec3::new(x, y, z) * quantum - mean).dot(normal).abs()
+            };
             // The first member is at the query's place and stands for the query, if that is a point of the cloud.
-            let others = offsets.get(usize::from(!center.is_foreign())..).unwrap_or_default();
-            shape.around.plane_mean = others.iter().map(distance).sum::<f64>() / others.len().max(1) as f64;
+            let others = x.iter().zip(y).zip(z).skip(usize::from(!center.is_foreign()));
+            let count = others.len().max(1) as f64;
+            shape.around.plane_mean = others.map(distance).sum::<f64>() / count;
         }
         if self.members.has(Members::QUADRIC) {
             let sigma = [shape.sigma(0), shape.sigma(1)];
             shape.around.quadric = quadric(offsets, quantum, shape.sum / shape.n, sigma, shape.vectors);
-            if offsets.len() < 6 {
+            if found.len() < 6 {
                 flags = flags | Flags::UNDER_SIX;
             }
         }

@@ -88,7 +88,7 @@ impl<'a> CpuIndex<'a> {
     pub(crate) fn moments_of(&self, centers: &[Center], scales: &Scales, watch: &Watch) -> Batch<Moments> {
         self.batch(centers, scales.len(), |search, center, row| {
             if !watch.is_cancelled() {
-                search.alone(center).moments(center, scales, row);
+                search.alone(center).moments(center, scales, true, row);
             }
         })
     }

@@ -26,8 +26,7 @@ use super::cells::{Cells, zeros};
 use super::{Beneath, Job, Known, Strategy};
 use crate::columns::RawColumns;
 use crate::error::Result;
-use crate::features::{Attributes, FeatureSet, Row, Shape};
-use crate::moments::Moments;
+use crate::features::{FeatureSet, Row, Shape};
 use crate::neighborhood::{Neighbors, Rule};
 use crate::report::Report;
 use crate::scales::{Ends, Scales};
@@ -91,7 +90,7 @@ impl Strategy for CpuSearch {
 /// Features of what each point itself carries: no neighbour is looked for.
 fn of_attributes(job: &Job<'_>, set: &FeatureSet) -> RawColumns {
     let n = job.asked().len();
-    let shape = Shape::new(&Moments { n: 1, ..Moments::default() }, 1.0, None, Attributes::default(), false);
+    let shape = Shape::alone();
     let column = |row: &Row| {
         (0..n)
             .into_par_iter()

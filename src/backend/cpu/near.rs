@@ -132,6 +132,11 @@ fn numbered(first: u32, lanes: &[u32; LANES]) -> [u32; LANES] {
 /// Rounds of looking for a threshold that holds few more than k.
 const ROUNDS: usize = 8;
 
+/// Bits of a short key that number the picked; the others hold squared distances below [`SHORT`].
+const PICKED_BITS: u32 = 14;
+const MOST_PICKED: u64 = (1 << PICKED_BITS) - 1;
+const SHORT: f64 = (1u64 << (64 - PICKED_BITS)) as f64;
+
 /// Who is a member.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
@@ -177,6 +182,10 @@ pub(super) struct Near<R> {
     picked: Vec<u32>,
     /// Squared distance, index and number of candidates, packed: one comparison each.
     keys: Vec<u128>,
+    /// Squared distance and number among those picked, where that fits: half as long to sort.
+    short_keys: Vec<u64>,
+    /// The members picked, sorted.
+    in_order: Vec<u32>,
 }
 
 impl<R: Real> Near<R> {
@@ -323,8 +332,9 @@ impl<R: Real> Near<R> {
         count
     }
 
-    /// Finds the members around a place, of which all points within `reach_sq` are gathered: how many there are, and the
-    /// threshold that told them from others. `None` if more has to be gathered to be sure. `guess` is a threshold to begin with.
+    /// Picks the members around a place, of which all points within `reach_sq` are gathered: how many there are, and the
+    /// threshold that told them from others. `None` if more has to be gathered to be sure. `guess` is a threshold to begin
+    /// with. For who sorts them anyway, some may be picked that are beyond the last member.
     #[inline(always)]
     pub(super) fn select(
         &mut self,
@@ -333,6 +343,7 @@ impl<R: Real> Near<R> {
         wanted: Wanted,
         reach_sq: u64,
         guess: f64,
+        sorted_later: bool,
     ) -> Option<(usize, f64)> {
         self.measure(self.local(place));
         // Where all points within the limit are gathered, fewer than k may be all there are.
@@ -360,6 +371,9 @@ impl<R: Real> Near<R> {
         }
         let mut count = self.pick(threshold);
         let k = wanted.k.unwrap_or(usize::MAX);
+        if sorted_later && count <= k.saturating_mul(2) {
+            return Some((count, threshold.to_f64()));
+        }
         if is_exact && count > k && count - k <= 4 {
             while count > k {
                 self.drop_last(order, count);
@@ -466,11 +480,15 @@ impl<R: Real> Near<R> {
     /// Offsets of the members picked from the query, axis by axis.
     #[inline(always)]
     pub(super) fn offsets(&self, place: [i32; 3], count: usize, out: &mut [Vec<f64>; 3]) {
+        self.offsets_of(place, &self.picked[..count], out);
+    }
+
+    #[inline(always)]
+    fn offsets_of(&self, place: [i32; 3], picked: &[u32], out: &mut [Vec<f64>; 3]) {
         let local = self.local(place);
-        let picked = &self.picked[..count];
         for a in 0..3 {
             let axis = &self.axes[a][..self.len];
-            out[a].resize(count, 0.0);
+            out[a].resize(picked.len(), 0.0);
             for (out, &candidate) in out[a].iter_mut().zip(picked) {
                 *out = (axis[candidate as usize] - local[a]).to_f64();
             }
@@ -483,22 +501,72 @@ impl<R: Real> Near<R> {
         found.extend(self.picked[..count].iter().map(|&candidate| self.index(order, candidate as usize)));
     }
 
-    /// The members picked as (squared distance, index) in that order, and their offsets from the query.
+    /// The members among those picked, as (squared distance, index) if that is asked for, and their offsets from the query:
+    /// in that order.
     pub(super) fn sorted(
         &mut self,
         order: &Order,
         place: [i32; 3],
-        count: usize,
-        found: &mut Vec<(u64, u32)>,
-        offsets: &mut Vec<[i64; 3]>,
+        picked: (usize, f64),
+        wanted: Wanted,
+        found: Option<&mut Vec<(u64, u32)>>,
+        offsets: &mut [Vec<f64>; 3],
     ) {
-        self.exact_keys(order, place, count);
+        let k = wanted.k.unwrap_or(usize::MAX);
+        if self.sort_short_keys(order, place, picked) {
+            let within = self.short_keys.partition_point(|key| key >> PICKED_BITS <= wanted.limit);
+            self.short_keys.truncate(within.min(k));
+            // Short keys are gone through once more, so that those picked can change places.
+            let at = |key: &u64| self.picked[(key & MOST_PICKED) as usize];
+            self.in_order.clear();
+            self.in_order.extend(self.short_keys.iter().map(at));
+            self.offsets_of(place, &self.in_order, offsets);
+            if let Some(found) = found {
+                let keys = self.short_keys.iter().zip(&self.in_order);
+                found.clear();
+                found.extend(keys.map(|(key, &at)| (key >> PICKED_BITS, self.index(order, at as usize))));
+            }
+            return;
+        }
+        self.exact_keys(order, place, picked.0);
         self.keys.sort_unstable();
-        found.clear();
-        found.extend(self.keys.iter().map(|key| ((key >> 64) as u64, (key >> 32) as u32)));
+        let within = self.keys.partition_point(|key| (key >> 64) as u64 <= wanted.limit);
+        self.keys.truncate(within.min(k));
+        for (picked, key) in self.picked.iter_mut().zip(&self.keys) {
+            *picked = *key as u32;
+        }
+        self.offsets(place, self.keys.len(), offsets);
+        if let Some(found) = found {
+            found.clear();
+            found.extend(self.keys.iter().map(|key| ((key >> 64) as u64, (key >> 32) as u32)));
+        }
+    }
+
+    /// Sorts the members picked by (squared distance, index), unless they are too many or too far for short keys.
+    fn sort_short_keys(&mut self, order: &Order, place: [i32; 3], (count, threshold): (usize, f64)) -> bool {
+        if count as u64 > MOST_PICKED || threshold * (1.0 + R::SLACK) >= SHORT {
+            return false;
+        }
         let local = self.local(place);
-        offsets.clear();
-        offsets.extend(self.keys.iter().map(|key| self.offset(local, *key as u32)));
+        let mut keys = std::mem::take(&mut self.short_keys);
+        let key = |at: usize, dist_sq: i64| (dist_sq << PICKED_BITS) as u64 | at as u64;
+        let picked = self.picked[..count].iter().map(|&candidate| candidate as usize).enumerate();
+        keys.clear();
+        match threshold < R::EXACT as f64 {
+            true => keys.extend(picked.map(|(at, i)| key(at, self.dist[i].to_i64()))),
+            false => keys.extend(picked.map(|(at, i)| {
+                let squares = [0, 1, 2].map(|a| (self.axes[a][i] - local[a]).to_i64().pow(2));
+                key(at, squares[0] + squares[1] + squares[2])
+            })),
+        }
+        keys.sort_unstable();
+        let tied = |a: &u64, b: &u64| a >> PICKED_BITS == b >> PICKED_BITS;
+        if keys.windows(2).any(|pair| tied(&pair[0], &pair[1])) {
+            let index = |key: &u64| self.index(order, self.picked[(key & MOST_PICKED) as usize] as usize);
+            keys.chunk_by_mut(tied).for_each(|tied| tied.sort_unstable_by_key(index));
+        }
+        self.short_keys = keys;
+        true
     }
 
     /// A squared distance within which k candidates lie around a place, if there are so many.

@@ -6,7 +6,7 @@ use crate::cloud::{Lattice, dist_sq};
 use crate::moments::Moments;
 use crate::neighborhood::Rule;
 use crate::plan::{ByPlace, Nearest};
-use crate::scales::Scales;
+use crate::scales::{Lengths, Scales};
 use crate::watch::Watch;
 
 /// Queries up to which looking at every point is faster: an index takes some hundred nanoseconds a point to build, a
@@ -40,14 +40,17 @@ impl Scan<'_> {
     pub(crate) fn moments(&self, places: &[[i32; 3]], foreign: bool, scales: &Scales) -> Vec<Moments> {
         let of = |&center: &[i32; 3]| {
             let found = self.members(center, scales.rule);
-            let offset = |&(_, i): &(u64, u32)| -> [i64; 3] {
-                let p = self.lattice.points[i as usize];
-                std::array::from_fn(|a| i64::from(p[a]) - i64::from(center[a]))
-            };
-            let offsets: Vec<_> = found.iter().map(offset).collect();
-            let mut lengths = Vec::new();
-            scales.lengths(&found, &offsets, &mut lengths);
-            lengths.into_iter().map(|length| Moments::new(&offsets[..length], foreign)).collect::<Vec<_>>()
+            let axes: [Vec<f64>; 3] = std::array::from_fn(|a| {
+                let offset =
+                    |m: &(u64, u32)| i64::from(self.lattice.points[m.1 as usize][a]) - i64::from(center[a]);
+                found.iter().map(|m| offset(m) as f64).collect()
+            });
+            let offsets = axes.each_ref().map(|axis| &axis[..]);
+            let mut lengths = Lengths::default();
+            let lengths = lengths.of(scales, &found, offsets);
+            let mut moments = vec![Moments::default(); lengths.len()];
+            Moments::of_beginnings(offsets, lengths, foreign, true, &mut moments);
+            moments
         };
         places.par_iter().flat_map_iter(of).collect()
     }

@@ -4,9 +4,9 @@ use super::boxes::{Boxes, Queue};
 use super::index::{Center, CpuIndex, Finder};
 use super::near::{Near, Region, Wanted};
 use super::order::BLOCK;
-use crate::moments::Moments;
+use crate::moments::{Moments, Offsets};
 use crate::neighborhood::Rule;
-use crate::scales::{Ends, Scales};
+use crate::scales::{Ends, Lengths, Scales};
 
 /// How much farther than the last block's members lay, squared, a block's candidates are gathered. Where that is too
 /// near for a query, they are gathered again; with 1.3 that befalls one block in five of an airborne scan.
@@ -39,10 +39,10 @@ pub(super) struct Search<'i> {
     bounds: Vec<u64>,
     found: Vec<(u64, u32)>,
     in_any_order: Vec<u32>,
-    offsets: Vec<[i64; 3]>,
+    /// Offsets of what was found last, in its order.
     by_axis: [Vec<f64>; 3],
     /// Where the neighbourhoods end, for who asks for several.
-    pub(super) lengths: Vec<usize>,
+    pub(super) lengths: Lengths,
     /// Sums of those, likewise.
     pub(super) sums: Vec<Moments>,
 }
@@ -51,9 +51,11 @@ pub(super) struct Search<'i> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Give {
     Offsets,
+    /// Offsets in the order of the members.
+    Ordered,
     /// Indices of the members, in any order.
     Members,
-    /// Members in order, and their offsets.
+    /// Members in their order, and their offsets.
     Sorted,
 }
 
@@ -73,9 +75,8 @@ impl<'i> Search<'i> {
             bounds: Vec::new(),
             found: Vec::new(),
             in_any_order: Vec::new(),
-            offsets: Vec::new(),
             by_axis: Default::default(),
-            lengths: Vec::new(),
+            lengths: Lengths::default(),
             sums: Vec::new(),
         }
     }
@@ -113,9 +114,9 @@ impl<'i> Search<'i> {
 
     /// Offsets of the members from the centre in any order, axis by axis: exact in f64.
     #[inline(always)]
-    pub(super) fn offsets(&mut self, center: Center, rule: Rule) -> &[Vec<f64>; 3] {
+    fn offsets(&mut self, center: Center, rule: Rule) -> Offsets<'_> {
         self.search(center, rule, Give::Offsets);
-        &self.by_axis
+        self.by_axis.each_ref().map(|axis| &axis[..])
     }
 
     /// How many members the first neighbourhood has.
@@ -132,8 +133,8 @@ impl<'i> Search<'i> {
     }
 
     /// What [`find`](Self::find) found: (squared distance, index) in that order, and the offsets from the centre.
-    pub(super) fn members(&self) -> (&[(u64, u32)], &[[i64; 3]]) {
-        (&self.found, &self.offsets)
+    pub(super) fn members(&self) -> (&[(u64, u32)], Offsets<'_>) {
+        (&self.found, self.by_axis.each_ref().map(|axis| &axis[..]))
     }
 
     /// The members of the first neighbourhood.
@@ -142,33 +143,53 @@ impl<'i> Search<'i> {
         if !scales.has_optimal() {
             return &self.found;
         }
-        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
-        let length = self.lengths.first().copied().unwrap_or(0);
+        let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
+        let length = self.lengths.of(scales, &self.found, offsets).first().copied().unwrap_or(0);
         &self.found[..length]
     }
 
-    /// Sums over the neighbourhoods. Where they are told apart by more than their members' number, sorting is not needed.
-    pub(super) fn moments(&mut self, around: Center, scales: &Scales, out: &mut [Moments]) {
-        if let Ends::Limits(limits) = &scales.ends {
-            self.moments_within(around, scales.rule, limits, out);
-            return;
-        }
-        self.find(around, scales.rule);
-        scales.lengths(&self.found, &self.offsets, &mut self.lengths);
-        for (moments, &length) in out.iter_mut().zip(&self.lengths) {
-            *moments = Moments::new(&self.offsets[..length], around.is_foreign());
+    /// Sums over the neighbourhoods. Only those that are told apart by their members' number take sorting.
+    #[inline(always)]
+    pub(super) fn moments(
+        &mut self,
+        around: Center,
+        scales: &Scales,
+        with_distances: bool,
+        out: &mut [Moments],
+    ) {
+        let foreign = around.is_foreign();
+        match (&scales.ends, &mut *out) {
+            (Ends::Counts(_, None), [moments]) => {
+                *moments = Moments::by_axis(self.offsets(around, scales.rule), foreign, with_distances);
+            }
+            (Ends::Limits(limits), _) => {
+                self.moments_within(around, scales.rule, limits, with_distances, out)
+            }
+            (Ends::Counts(counts, range), _) => {
+                self.search(around, scales.rule, Give::Ordered);
+                let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
+                let lengths = self.lengths.by_count(counts, *range, offsets);
+                Moments::of_beginnings(offsets, lengths, foreign, with_distances, out);
+            }
         }
     }
 
     /// Sums over the members within each of some squared distances, the largest of which is the rule's.
-    fn moments_within(&mut self, around: Center, rule: Rule, limits: &[(u64, f64)], out: &mut [Moments]) {
+    fn moments_within(
+        &mut self,
+        around: Center,
+        rule: Rule,
+        limits: &[(u64, f64)],
+        with_distances: bool,
+        out: &mut [Moments],
+    ) {
         self.search(around, rule, Give::Offsets);
         for (scale, (moments, &(limit, _))) in out.iter_mut().zip(limits).enumerate().rev() {
             if scale + 1 < limits.len() {
                 self.keep_within(limit);
             }
             let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
-            *moments = Moments::by_axis(offsets, around.is_foreign(), true);
+            *moments = Moments::by_axis(offsets, around.is_foreign(), with_distances);
         }
     }
 
@@ -190,22 +211,19 @@ impl<'i> Search<'i> {
         let index = self.index;
         let (place, own) = index.resolve(center);
         if rule.cuts && own.len() >= rule.k {
-            if give == Give::Offsets {
-                for axis in &mut self.by_axis {
-                    axis.clear();
-                    axis.resize(rule.k, 0.0);
-                }
-                return;
-            }
             if give == Give::Members {
                 self.in_any_order.clear();
                 self.in_any_order.extend(&own[..rule.k]);
                 return;
             }
-            self.found.clear();
-            self.found.extend(own[..rule.k].iter().map(|&i| (0, i)));
-            self.offsets.clear();
-            self.offsets.resize(rule.k, [0; 3]);
+            for axis in &mut self.by_axis {
+                axis.clear();
+                axis.resize(rule.k, 0.0);
+            }
+            if give == Give::Sorted {
+                self.found.clear();
+                self.found.extend(own[..rule.k].iter().map(|&i| (0, i)));
+            }
             return;
         }
         match &index.finder {
@@ -214,14 +232,10 @@ impl<'i> Search<'i> {
                 tree.find(&index.order, (place, own.len()), rule, &mut self.found);
                 self.in_any_order.clear();
                 self.in_any_order.extend(self.found.iter().map(|member| member.1));
-                self.offsets.clear();
-                self.offsets.extend(self.found.iter().map(|&(_, i)| {
-                    let p = index.lattice.points[i as usize];
-                    std::array::from_fn(|a| i64::from(p[a]) - i64::from(place[a]))
-                }));
                 for (a, axis) in self.by_axis.iter_mut().enumerate() {
+                    let of = |i: u32| f64::from(index.lattice.points[i as usize][a]) - f64::from(place[a]);
                     axis.clear();
-                    axis.extend(self.offsets.iter().map(|o| o[a] as f64));
+                    axis.extend(self.found.iter().map(|member| of(member.1)));
                 }
             }
         }
@@ -241,9 +255,10 @@ impl<'i> Search<'i> {
                 _ => self.gather_first(boxes, wanted, place),
             };
             let narrow = region.is_narrow();
+            let sorted = matches!(give, Give::Ordered | Give::Sorted);
             let selected = match narrow {
-                true => self.near.select(order, place, wanted, region.reach_sq, self.last),
-                false => self.wide.select(order, place, wanted, region.reach_sq, self.last),
+                true => self.near.select(order, place, wanted, region.reach_sq, self.last, sorted),
+                false => self.wide.select(order, place, wanted, region.reach_sq, self.last, sorted),
             };
             let Some((count, threshold)) = selected else {
                 self.gather_more(boxes, narrow, rule.k, wanted, place);
@@ -256,11 +271,26 @@ impl<'i> Search<'i> {
                 (Give::Offsets, false) => self.wide.offsets(place, count, &mut self.by_axis),
                 (Give::Members, true) => self.near.members(order, count, &mut self.in_any_order),
                 (Give::Members, false) => self.wide.members(order, count, &mut self.in_any_order),
-                (Give::Sorted, true) => {
-                    self.near.sorted(order, place, count, &mut self.found, &mut self.offsets);
-                }
-                (Give::Sorted, false) => {
-                    self.wide.sorted(order, place, count, &mut self.found, &mut self.offsets);
+                (Give::Ordered | Give::Sorted, _) => {
+                    let found = (give == Give::Sorted).then_some(&mut self.found);
+                    match narrow {
+                        true => self.near.sorted(
+                            order,
+                            place,
+                            (count, threshold),
+                            wanted,
+                            found,
+                            &mut self.by_axis,
+                        ),
+                        false => self.wide.sorted(
+                            order,
+                            place,
+                            (count, threshold),
+                            wanted,
+                            found,
+                            &mut self.by_axis,
+                        ),
+                    }
                 }
             }
             return;

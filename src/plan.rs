@@ -8,7 +8,7 @@ mod near;
 
 use rayon::prelude::*;
 
-use self::arrange::{Arranged, Cell, arrange, halo};
+use self::arrange::{Arranged, Cell, arrange, bounds, halo};
 use self::marks::Marks;
 pub(crate) use self::marks::NO_ROW;
 pub(crate) use self::near::{ByPlace, Nearest};
@@ -22,6 +22,9 @@ use crate::watch::Watch;
 const MAX_WIDTH: i64 = 1 << 24;
 /// Widest core, so that a halo fits beside it.
 const MAX_CORE_WIDTH: i64 = MAX_WIDTH / 2;
+
+/// Cells that one task looks through for a halo.
+const CELLS_AT_ONCE: usize = 1 << 10;
 
 /// How a cloud, or the queries asked of it, is cut. Chunks are boxes of about equal numbers of points, in spatial order.
 #[derive(Debug)]
@@ -169,7 +172,9 @@ impl Plan {
             true => 0,
             false => chunk.len() + halo(chunk, &cells),
         };
-        let largest = chunks.par_iter().map(load).max().unwrap_or(0).min(capacity);
+        // Points are not spread evenly in the cells that a halo cuts: chunks of the scans held up to 3.3 % more.
+        let largest = chunks.par_iter().map(load).max().unwrap_or(0);
+        let largest = (largest + largest / 24).min(capacity);
         watch.check()?;
         Ok(Self { order, chunks, cells, capacity, largest, candidates: None })
     }
@@ -209,16 +214,10 @@ impl Plan {
             }
             margin /= 2;
         };
-        let mut marks = Marks::new(lattice.len());
-        marks.mark(core, true);
-        marks.mark(&halo, false);
-        let (members, rows, core) = marks.ascending();
-        let (mut min, mut max) = (chunk.min, chunk.max);
-        for &i in &halo {
-            let p = lattice.points[i as usize];
-            min = std::array::from_fn(|a| min[a].min(p[a]));
-            max = std::array::from_fn(|a| max[a].max(p[a]));
-        }
+        let (members, rows, core) = Marks::of(core, &halo).ascending();
+        let around = bounds(lattice, &halo);
+        let min = std::array::from_fn(|a| chunk.min[a].min(around.0[a]));
+        let max = std::array::from_fn(|a| chunk.max[a].max(around.1[a]));
         Loaded {
             members: Members::Some(members),
             rows: Some(rows),
@@ -241,22 +240,20 @@ impl Plan {
     ) -> Vec<u32> {
         let touches = |cell: &Cell| (0..3).all(|a| cell.low[a] <= high[a] && cell.high[a] >= low[a]);
         let within = |cell: &Cell| (0..3).all(|a| cell.low[a] >= low[a] && cell.high[a] <= high[a]);
-        let mut out = Vec::new();
         let others = |cell: &&Cell| !(own.start..own.end).contains(&cell.start) && touches(cell);
-        for cell in self.cells.iter().filter(others) {
+        let points = |cell: &Cell| {
             // Cells of one place only may hold any number.
             let one_place = cell.low == cell.high && rule.cuts;
             let end = if one_place { cell.end.min(cell.start.saturating_add(rule.k)) } else { cell.end };
-            let points = self.order[cell.start..end].iter().copied();
-            match within(cell) {
-                true => out.extend(points),
-                false => out.extend(points.filter(|&i| {
-                    let p = lattice.points[i as usize];
-                    (0..3).all(|a| (low[a]..=high[a]).contains(&i64::from(p[a])))
-                })),
-            }
-        }
-        out
+            let all = within(cell);
+            let inside = move |i: &u32| {
+                let p = lattice.points[*i as usize];
+                (0..3).all(|a| (low[a]..=high[a]).contains(&i64::from(p[a])))
+            };
+            self.order[cell.start..end].iter().copied().filter(move |i| all || inside(i))
+        };
+        let of_some = |cells: &[Cell]| cells.iter().filter(others).flat_map(points).collect::<Vec<u32>>();
+        self.cells.par_chunks(CELLS_AT_ONCE).map(of_some).collect::<Vec<_>>().concat()
     }
 }
 

@@ -20,7 +20,7 @@ const CELLS_PER_PART: u64 = 64;
 /// The same where there are very many parts: counters of all blocks are 4 bytes a cell.
 const CELLS_LIMIT: u64 = 1 << 20;
 /// Points that a cell has at least, on average.
-const POINTS_PER_CELL: u64 = 16;
+const POINTS_PER_CELL: u64 = 64;
 /// Blocks of points that are counted beside each other.
 const BLOCKS: usize = 32;
 /// Points of a block that are passed over between two looks at the token.
@@ -53,6 +53,8 @@ pub(super) struct Arranged {
 struct Grid {
     low: [i64; 3],
     edge: i64,
+    /// 1 / edge.
+    scale: f64,
     dims: [i64; 3],
 }
 
@@ -77,7 +79,8 @@ impl Grid {
             let middle = low.midpoint(high);
             if count(middle) <= cells.max(1) { high = middle } else { low = middle + 1 }
         }
-        Self { low: bounds.map(|b| b.0), edge: low as i64, dims: extent.map(|e| e.div_ceil(low) as i64) }
+        let dims = extent.map(|e| e.div_ceil(low) as i64);
+        Self { low: bounds.map(|b| b.0), edge: low as i64, scale: 1.0 / low as f64, dims }
     }
 
     fn len(&self) -> usize {
@@ -85,8 +88,12 @@ impl Grid {
     }
 
     fn cell(&self, p: [i32; 3]) -> usize {
-        let at =
-            |a: usize| ((i64::from(p[a]) - self.low[a]).div_euclid(self.edge)).clamp(0, self.dims[a] - 1);
+        // A whole number and a half, over an edge, is half an edge's inverse from the next whole number at least: more than
+        // a product below 2^33 is off. What is negative is cut off towards zero, the first cell.
+        let at = |a: usize| {
+            let off = (i64::from(p[a]) - self.low[a]) as f64;
+            (((off + 0.5) * self.scale) as i64).clamp(0, self.dims[a] - 1)
+        };
         ((at(2) * self.dims[1] + at(1)) * self.dims[0] + at(0)) as usize
     }
 
@@ -149,13 +156,12 @@ pub(super) fn arrange(
         .with_min_len(1 << 12)
         .map(|cell| counts.iter().map(|block| block[cell]).sum())
         .collect();
-    let filled: Vec<u32> = (0..grid.len() as u32).filter(|&cell| totals[cell as usize] > 0).collect();
+    let filled: Vec<Placed> = (0..grid.len() as u32)
+        .filter(|&cell| totals[cell as usize] > 0)
+        .map(|cell| Placed { cell, place: grid.place(cell).map(|at| at as u32) })
+        .collect();
     let wanted = n.div_ceil((most - most / SLACK).max(1));
-    let cut = |weights: &[u32]| {
-        let mut parts = Vec::new();
-        part(&Weighed { grid: &grid, totals: &totals, weights }, filled.clone(), wanted, most, &mut parts);
-        parts
-    };
+    let cut = |weights: &[u32]| part(&Weighed { totals: &totals, weights }, filled.clone(), wanted, most);
     let mut parts = cut(&totals);
     if parts.len() > 1 {
         watch.check()?;
@@ -166,30 +172,49 @@ pub(super) fn arrange(
     watch.check()?;
 
     // Where each block's points of each cell go.
-    let mut at = 0u32;
+    let mut at = vec![0u32; grid.len()];
+    let mut end = 0;
     for &cell in parts.iter().flatten() {
-        for block in &mut counts {
-            let own = std::mem::replace(&mut block[cell as usize], at);
-            at += own;
+        at[cell as usize] = end;
+        end += totals[cell as usize];
+    }
+    for block in &mut counts {
+        for (own, at) in block.iter_mut().zip(&mut at) {
+            let count = std::mem::replace(own, *at);
+            *at += count;
         }
     }
     let order: Vec<AtomicU32> =
         (0..n).into_par_iter().with_min_len(1 << 14).map(|_| AtomicU32::new(0)).collect();
-    lattice.points.par_chunks(block_len).zip(&mut counts).enumerate().for_each(|(block, (points, next))| {
+    // The parts' bounds are taken on the way: in their order, points are all over the memory.
+    let mut part_of = vec![0u32; grid.len()];
+    for (at, part) in (0..).zip(&parts) {
+        part.iter().for_each(|&cell| part_of[cell as usize] = at);
+    }
+    let blocks = lattice.points.par_chunks(block_len).zip(&mut counts).enumerate();
+    let of_block = |(block, (points, next)): (usize, (&[[i32; 3]], &mut Vec<u32>))| {
+        let mut bounds = vec![NO_BOUNDS; parts.len()];
         for (first, points) in (block * block_len..).step_by(LOOK).zip(points.chunks(LOOK)) {
             if watch.is_cancelled() {
                 break;
             }
             for (i, p) in (first..).zip(points) {
-                let slot = &mut next[grid.cell(*p)];
+                let cell = grid.cell(*p);
+                let slot = &mut next[cell];
                 order[*slot as usize].store(i as u32, Relaxed);
                 *slot += 1;
+                let bounds = &mut bounds[part_of[cell] as usize];
+                *bounds = wider(*bounds, (*p, *p));
             }
         }
-    });
+        bounds
+    };
+    let all_bounds =
+        |a: Vec<Bounds>, b: Vec<Bounds>| a.into_iter().zip(b).map(|(a, b)| wider(a, b)).collect();
+    let bounds = blocks.map(of_block).reduce(|| vec![NO_BOUNDS; parts.len()], all_bounds);
     watch.check()?;
     let order = order.into_iter().map(AtomicU32::into_inner).collect();
-    let arranged = finish(lattice, &grid, &totals, &parts, order, most, watch);
+    let arranged = finish(lattice, &grid, &totals, (&parts, &bounds), order, most, watch);
     watch.check().map(|()| arranged)
 }
 
@@ -199,7 +224,7 @@ fn finish(
     lattice: &Lattice<'_>,
     grid: &Grid,
     totals: &[u32],
-    parts: &[Vec<u32>],
+    (parts, bounds): (&[Vec<u32>], &[Bounds]),
     mut order: Vec<u32>,
     most: usize,
     watch: &Watch,
@@ -207,14 +232,13 @@ fn finish(
     let mut rest = order.as_mut_slice();
     let mut slices = Vec::new();
     let mut start = 0;
-    for part in parts {
+    for (part, &bounds) in parts.iter().zip(bounds) {
         let len = part.iter().map(|&cell| totals[cell as usize] as usize).sum();
         let (own, more) = rest.split_at_mut(len);
-        slices.push((start, part, own));
+        slices.push((start, (part, bounds), own));
         (start, rest) = (start + len, more);
     }
-    let of_part = |(start, part, own): (usize, &Vec<u32>, &mut [u32])| {
-        let (min, max) = bounds(lattice, own, watch);
+    let of_part = |(start, (part, (min, max)), own): (usize, (&Vec<u32>, Bounds), &mut [u32])| {
         if watch.is_cancelled() {
             return Default::default();
         }
@@ -244,22 +268,31 @@ fn finish(
     Arranged { order, cells: cells.concat(), chunks: chunks.concat() }
 }
 
-fn bounds(lattice: &Lattice<'_>, indices: &[u32], watch: &Watch) -> ([i32; 3], [i32; 3]) {
-    let none = || ([i32::MAX; 3], [i32::MIN; 3]);
-    let wider = |a: ([i32; 3], [i32; 3]), b: ([i32; 3], [i32; 3])| {
-        (std::array::from_fn(|i| a.0[i].min(b.0[i])), std::array::from_fn(|i| a.1[i].max(b.1[i])))
-    };
-    let point = |&i: &u32| (lattice.points[i as usize], lattice.points[i as usize]);
-    let of_block = |block: &[u32]| match watch.is_cancelled() {
-        true => none(),
-        false => block.iter().map(point).fold(none(), wider),
-    };
-    indices.par_chunks(LOOK).map(of_block).reduce(none, wider)
+/// Least and largest coordinates.
+pub(super) type Bounds = ([i32; 3], [i32; 3]);
+
+const NO_BOUNDS: Bounds = ([i32::MAX; 3], [i32::MIN; 3]);
+
+fn wider(a: Bounds, b: Bounds) -> Bounds {
+    (std::array::from_fn(|i| a.0[i].min(b.0[i])), std::array::from_fn(|i| a.1[i].max(b.1[i])))
 }
 
-/// Cells with their points and their share of the work.
+/// Bounds of some points.
+pub(super) fn bounds(lattice: &Lattice<'_>, indices: &[u32]) -> Bounds {
+    let point = |&i: &u32| (lattice.points[i as usize], lattice.points[i as usize]);
+    let of_block = |block: &[u32]| block.iter().map(point).fold(NO_BOUNDS, wider);
+    indices.par_chunks(LOOK).map(of_block).reduce(|| NO_BOUNDS, wider)
+}
+
+/// A cell and where in the grid it is.
+#[derive(Clone, Copy)]
+struct Placed {
+    cell: u32,
+    place: [u32; 3],
+}
+
+/// Cells' points and their share of the work.
 struct Weighed<'a> {
-    grid: &'a Grid,
     totals: &'a [u32],
     weights: &'a [u32],
 }
@@ -324,7 +357,8 @@ pub(super) fn halo(chunk: &Chunk, cells: &[Cell]) -> usize {
         let whole = cell.high[a].saturating_sub(cell.low[a]).saturating_add(1);
         if whole == i64::MAX { f64::from(inside > 0) } else { inside.max(0) as f64 / whole as f64 }
     };
-    let others = cells.iter().filter(|cell| !(chunk.start..chunk.end).contains(&cell.start));
+    let touches = |cell: &Cell| (0..3).all(|a| cell.low[a] <= high[a] && cell.high[a] >= low[a]);
+    let others = cells.iter().filter(|cell| !(chunk.start..chunk.end).contains(&cell.start) && touches(cell));
     let points =
         |cell: &Cell| (cell.end - cell.start) as f64 * (0..3).map(|a| share(cell, a)).product::<f64>();
     others.map(points).sum::<f64>().ceil() as usize
@@ -332,23 +366,22 @@ pub(super) fn halo(chunk: &Chunk, cells: &[Cell]) -> usize {
 
 /// Splits cells across their longest side into so many parts of about equal numbers of points, and on until none holds
 /// more than `most` or has one cell only.
-fn part(weighed: &Weighed<'_>, cells: Vec<u32>, mut parts: usize, most: usize, out: &mut Vec<Vec<u32>>) {
-    let Weighed { grid, totals, weights } = weighed;
-    let points: usize = cells.iter().map(|&cell| totals[cell as usize] as usize).sum();
+fn part(weighed: &Weighed<'_>, cells: Vec<Placed>, mut parts: usize, most: usize) -> Vec<Vec<u32>> {
+    let Weighed { totals, weights } = weighed;
+    let points: usize = cells.iter().map(|placed| totals[placed.cell as usize] as usize).sum();
     if cells.len() == 1 || parts == 1 && points <= most {
-        out.push(cells);
-        return;
+        return vec![cells.into_iter().map(|placed| placed.cell).collect()];
     }
     parts = parts.max(points.div_ceil(most));
-    let (mut low, mut high) = ([i64::MAX; 3], [i64::MIN; 3]);
-    for place in cells.iter().map(|&cell| grid.place(cell)) {
+    let (mut low, mut high) = ([u32::MAX; 3], [0; 3]);
+    for Placed { place, .. } in &cells {
         low = std::array::from_fn(|a| low[a].min(place[a]));
         high = std::array::from_fn(|a| high[a].max(place[a]));
     }
     let axis = (0..3).max_by_key(|&a| high[a] - low[a]).unwrap_or(0);
-    let layer = |cell: u32| (grid.place(cell)[axis] - low[axis]) as usize;
+    let layer = |placed: &Placed| (placed.place[axis] - low[axis]) as usize;
     let mut layers = vec![0u64; (high[axis] - low[axis] + 1) as usize];
-    cells.iter().for_each(|&cell| layers[layer(cell)] += u64::from(weights[cell as usize]));
+    cells.iter().for_each(|placed| layers[layer(placed)] += u64::from(weights[placed.cell as usize]));
     let on_left = parts / 2;
     let wanted = layers.iter().sum::<u64>() * on_left as u64 / parts as u64;
     let (mut sum, mut split, mut best) = (0, 1, u64::MAX);
@@ -358,7 +391,9 @@ fn part(weighed: &Weighed<'_>, cells: Vec<u32>, mut parts: usize, most: usize, o
             (best, split) = (sum.abs_diff(wanted), at + 1);
         }
     }
-    let (left, right) = cells.into_iter().partition(|&cell| layer(cell) < split);
-    part(weighed, left, on_left, most, out);
-    part(weighed, right, parts - on_left, most, out);
+    let (left, right): (Vec<_>, Vec<_>) = cells.into_iter().partition(|placed| layer(placed) < split);
+    let (mut out, more) =
+        rayon::join(|| part(weighed, left, on_left, most), || part(weighed, right, parts - on_left, most));
+    out.extend(more);
+    out
 }

@@ -26,6 +26,9 @@ const LEAST_POINTS: u64 = 1024;
 /// Buffers of a chunk that hold less than a pool's smallest class: blocks, counters, time stamps.
 const SMALL_BUFFERS: u64 = 24 * (64 << 10);
 
+/// Bytes of a window at most: more at one time gain nothing.
+const MOST_WINDOW: u64 = 64 << 20;
+
 /// Part of a chunk's rows whose answers go from the CPU to the device at one time.
 pub(super) const STRAGGLER_SHARE: usize = 8;
 
@@ -165,7 +168,7 @@ impl Need {
         }
         let budget = limits.bytes();
         // A window holds lists, their readback beside them, or stragglers with what goes along, and where that is staged.
-        let window = |slots: usize| (budget / slots as u64 / 8).min(rounded(limit));
+        let window = |slots: usize| (budget / slots as u64 / 8).min(rounded(limit)).min(MOST_WINDOW);
         // Reused buffers may be a quarter too large, and most are not.
         let each = (self.point + self.row) * 6 / 5;
         let fitting =

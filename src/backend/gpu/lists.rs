@@ -28,9 +28,6 @@ use crate::scales::Ends;
 /// Most members that a kernel sorts and goes through: some 20,000 steps of a heap.
 const LONGEST: usize = 1024;
 
-/// Entries of the lists that are on the device at one time, where a radius fills them.
-const WINDOW: u64 = 1 << 24;
-
 /// Queries that a chunk could not certify whose lists are on the device at one time.
 const STRAGGLERS: usize = 1 << 14;
 
@@ -589,7 +586,7 @@ fn windows(found: &Found, rows: u32, most: u64) -> Vec<Range<u32>> {
     let mut out = Vec::new();
     let (mut first, mut entries) = (0, 0);
     for (row, &length) in (0..).zip(&found.lengths) {
-        if entries + u64::from(length) > most.min(WINDOW) {
+        if entries + u64::from(length) > most {
             out.push(first..row);
             (first, entries) = (row, 0);
         }

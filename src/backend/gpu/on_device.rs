@@ -18,9 +18,9 @@ use crate::plan::{Chunk, Loaded, Plan};
 use crate::report::Report;
 use crate::scales::{Ends, Scales};
 
-/// How long work is repeated before it is timed: a GPU that had nothing to do takes some ten milliseconds to reach its clock,
-/// and the first round makes buffers and pipelines.
-const WARM_UP: Duration = Duration::from_millis(100);
+/// How long work is repeated before it is timed: a GPU that had nothing to do for a second takes a fifth of one to reach its
+/// clock again, and the first round makes buffers and pipelines.
+const WARM_UP: Duration = Duration::from_millis(500);
 
 /// Flags that the host knows of each point, and those that are kept.
 #[derive(Debug, Clone, Copy)]

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["features", "preset", "available", "fill", "conventions", "viewpoint"])]
     lists: bool,
     /// Times the GPU from points in its memory to results in its memory: index, search and features, without quantising,
-    /// upload and download. Each run uploads, repeats the work for 0.1 s, times it once, and reads the results back to be
+    /// upload and download. Each run uploads, repeats the work for 0.5 s, times it once, and reads the results back to be
     /// checked. What is told is milliseconds between the GPU's time stamps at the beginning and end of kernels, by stage
     /// and in all, and the wall-clock time from recording to the end of the wait, neighbourhoods that the CPU found
     /// included. The cloud must be one chunk (--gpu-memory), and the request one search.

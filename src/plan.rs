@@ -8,7 +8,7 @@ mod near;
 
 use rayon::prelude::*;
 
-use self::arrange::{Arranged, Cell, arrange, bounds, halo};
+use self::arrange::{Arranged, Cell, arrange, bounds};
 use self::marks::Marks;
 pub(crate) use self::marks::NO_ROW;
 pub(crate) use self::near::{ByPlace, Nearest};
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     /// The points of the order by place.
     cells: Vec<Cell>,
     capacity: usize,
-    /// About how many points the largest chunk will load; 0 where that is not known.
+    /// How many points the largest chunk will load; 0 where that is not known.
     largest: usize,
     /// The cloud, if cores are cut from queries that are no points of it.
     candidates: Option<foreign::Candidates>,
@@ -101,6 +101,11 @@ impl Chunk {
     /// How many points or queries it answers for.
     pub(crate) fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    /// Lower and upper corner of the box around its core, so much wider on every side.
+    fn with_margin(&self, margin: i64) -> [[i64; 3]; 2] {
+        [self.min.map(|v| i64::from(v) - margin), self.max.map(|v| i64::from(v) + margin)]
     }
 }
 
@@ -168,15 +173,22 @@ impl Plan {
         for chunk in &mut chunks {
             chunk.margin = margin(chunk, rule);
         }
-        let load = |chunk: &Chunk| match watch.is_cancelled() {
-            true => 0,
-            false => chunk.len() + halo(chunk, &cells),
+        let mut plan = Self { order, chunks, cells, capacity, largest: 0, candidates: None };
+        plan.largest = plan.largest_load(lattice, rule, watch);
+        watch.check().map(|()| plan)
+    }
+
+    /// How many points the largest chunk will load. Estimates are no use: a slot that meets a chunk of more points than was
+    /// said makes all its buffers anew.
+    fn largest_load(&self, lattice: &Lattice<'_>, rule: Rule, watch: &Watch) -> usize {
+        let load = |chunk: &Chunk| {
+            if watch.is_cancelled() {
+                return 0;
+            }
+            let [low, high] = chunk.with_margin(chunk.margin);
+            chunk.len() + self.inside(lattice, chunk, low, high, rule).len()
         };
-        // Points are not spread evenly in the cells that a halo cuts: chunks of the scans held up to 3.3 % more.
-        let largest = chunks.par_iter().map(load).max().unwrap_or(0);
-        let largest = (largest + largest / 24).min(capacity);
-        watch.check()?;
-        Ok(Self { order, chunks, cells, capacity, largest, candidates: None })
+        self.chunks.par_iter().map(load).max().unwrap_or(0).min(self.capacity)
     }
 
     /// The cloud by place, if it was cut.
@@ -188,7 +200,7 @@ impl Plan {
         (!cells.is_empty()).then_some(ByPlace { order, cells })
     }
 
-    /// About how many points the largest chunk will load; 0 where that is not known.
+    /// How many points the largest chunk will load; 0 where that is not known.
     pub(crate) fn largest(&self) -> usize {
         self.largest
     }
@@ -206,8 +218,7 @@ impl Plan {
         let core = &self.order[chunk.start..chunk.end];
         let mut margin = chunk.margin;
         let (low, high, halo) = loop {
-            let low: [i64; 3] = std::array::from_fn(|a| i64::from(chunk.min[a]) - margin);
-            let high: [i64; 3] = std::array::from_fn(|a| i64::from(chunk.max[a]) + margin);
+            let [low, high] = chunk.with_margin(margin);
             let halo = self.inside(lattice, chunk, low, high, rule);
             if core.len() + halo.len() <= self.capacity || margin == 0 {
                 break (low, high, halo);
@@ -334,6 +345,19 @@ mod tests {
             assert_eq!(cloud.points.iter().filter(|p| inside(p)).count(), loaded.members.len());
         }
         assert!(seen.iter().all(|&times| times == 1));
+    }
+
+    #[test]
+    fn the_largest_chunk_is_known_before_it_is_loaded() {
+        let cloud = lattice(scattered(5000, 4000));
+        let largest = |plan: &Plan| {
+            plan.chunks().iter().map(|chunk| plan.load(&cloud, chunk, nearest(10)).members.len()).max()
+        };
+        let roomy = Plan::new(&cloud, nearest(10), 4000, Some(500), &Watch::default()).unwrap();
+        assert_eq!(largest(&roomy), Some(roomy.largest()));
+        // Halos that do not fit are narrowed.
+        let tight = plan(&cloud, 10, 700);
+        assert!(largest(&tight) <= Some(700) && tight.largest() == 700);
     }
 
     #[test]

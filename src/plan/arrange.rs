@@ -348,9 +348,8 @@ fn loads(
 }
 
 /// About how many points lie around a chunk: those of a cell are taken to be spread evenly in it.
-pub(super) fn halo(chunk: &Chunk, cells: &[Cell]) -> usize {
-    let low = chunk.min.map(|v| i64::from(v) - chunk.margin);
-    let high = chunk.max.map(|v| i64::from(v) + chunk.margin);
+fn halo(chunk: &Chunk, cells: &[Cell]) -> usize {
+    let [low, high] = chunk.with_margin(chunk.margin);
     let share = |cell: &Cell, a: usize| {
         let inside = (cell.high[a].min(high[a]).saturating_sub(cell.low[a].max(low[a]))).saturating_add(1);
         // Cells at the grid's faces have no end.

@@ -58,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if (workgroupUniformLoad(&verdict) == LEFT) {
         if (lane == 0u) {
-            leave(1u, row);
+            leave(TO_CPU, row);
         }
         return;
     }

@@ -1,6 +1,9 @@
 // Every point within `reach` of `q`, and some more: the text between `#each_candidate` and `#end` stands at `#body`,
 // once for each `candidate`. Rows of fine cells are contiguous in `sorted`; up to RANGES of them are gathered first, so
 // that one flat loop runs over their points (nested loops leave more lanes idle).
+//
+// KEYED: `j + tag` is the candidate's number, that of its range above and its place in it below. The ranges are kept
+// to look it up; where there are too many of them, or too many points in one, nothing is visited and `unfit` is set.
 {
     let low = q - vec3<f32>(reach + grid.slack);
     let high = q + vec3<f32>(reach + grid.slack);
@@ -19,7 +22,11 @@
     var more = true;
     while (more) {
         var held = 0u;
+        #if KEYED
+        while (more && !unfit) {
+        #else
         while (more && held < RANGES) {
+        #end
             steps += 1u;
             if (!in_cube) {
                 let index = cube_index(cube, grid);
@@ -30,10 +37,10 @@
                 } else {
                     in_cube = true;
                     base = cube_bases[index];
-                    corner = vec3<f32>(cube) * grid.edge;
+                    corner = corner_of(cube, grid);
                     let scale = fine_scale(cuts, grid);
-                    fine_low = fine_along(low, corner, scale, cuts);
-                    fine_high = fine_along(high, corner, scale, cuts);
+                    fine_low = fine_along(low, corner, scale, cuts, grid);
+                    fine_high = fine_along(high, corner, scale, cuts, grid);
                     y = fine_low.y;
                     z = fine_low.z;
                 }
@@ -48,13 +55,18 @@
                 if (left >= 0.0) {
                     let half = sqrt(left) + grid.slack;
                     let scale = fine_scale(cuts, grid);
-                    let x_low = min(u32(max((q.x - half - corner.x) * scale, 0.0)), cuts - 1u);
-                    let x_high = min(u32(max((q.x + half - corner.x) * scale, 0.0)), cuts - 1u);
-                    let row = base + (z * cuts + y) * cuts;
+                    let x_low = min(u32(max((q.x - half - corner.x) * scale, 0.0)), grid.long * cuts - 1u);
+                    let x_high = min(u32(max((q.x + half - corner.x) * scale, 0.0)), grid.long * cuts - 1u);
+                    let row = base + cell_at(0u, y, z, cuts, grid);
                     let begin = cell_starts[row + x_low];
                     let stop = cell_starts[row + x_high + 1u];
                     if (stop > begin) {
+                        #if KEYED
+                        unfit = held == RANGES || stop - begin > MOST_IN_RANGE;
+                        ranges[min(held, RANGES - 1u) * WORKGROUP + lane] = (begin << RANGE_BITS) | (stop - begin);
+                        #else
                         ranges[held * WORKGROUP + lane] = vec2<u32>(begin, stop);
+                        #end
                         held += 1u;
                         steps += stop - begin;
                     }
@@ -78,17 +90,29 @@
                 }
                 more = cube.z <= cube_high.z;
             }
-            if (steps > batch.steps) {
+            if (steps > min(MOST_STEPS, batch.steps)) {
                 // Checked before the points are visited: a crowded place costs its straggler nothing here.
                 given_up = true;
                 more = false;
                 held = 0u;
             }
         }
+        #if KEYED
+        if (unfit) {
+            more = false;
+            held = 0u;
+        }
+        #end
         if (held > 0u) {
             var slot = 0u;
+            #if KEYED
+            var j = ranges[lane] >> RANGE_BITS;
+            var tag = 0u - j;
+            var stop = j + (ranges[lane] & MOST_IN_RANGE);
+            #else
             var j = ranges[lane].x;
             var stop = ranges[lane].y;
+            #end
             loop {
                 let candidate = sorted[j];
                 #body
@@ -98,8 +122,15 @@
                     if (slot >= held) {
                         break;
                     }
-                    j = ranges[slot * WORKGROUP + lane].x;
-                    stop = ranges[slot * WORKGROUP + lane].y;
+                    let next = ranges[slot * WORKGROUP + lane];
+                    #if KEYED
+                    j = next >> RANGE_BITS;
+                    tag = (slot << RANGE_BITS) - j;
+                    stop = j + (next & MOST_IN_RANGE);
+                    #else
+                    j = next.x;
+                    stop = next.y;
+                    #end
                 }
             }
         }

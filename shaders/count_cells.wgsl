@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let cube = cube_along(p, grid);
     let index = cube_index(cube, grid);
     let n = cube_cuts[index];
-    let fine = fine_along(p, vec3<f32>(cube) * grid.edge, fine_scale(n, grid), n);
-    let cell = cube_bases[index] + (fine.z * n + fine.y) * n + fine.x;
+    let fine = fine_along(p, corner_of(cube, grid), fine_scale(n, grid), n, grid);
+    let cell = cube_bases[index] + cell_at(fine.x, fine.y, fine.z, n, grid);
     places[i] = vec2<u32>(cell, atomicAdd(&cell_counts[cell], 1u));
 }

@@ -1,7 +1,8 @@
 // One invocation: one coarse cube; decides into how many fine cells it is cut along each axis.
 //
-// On a surface n * n of the n * n * n cells are occupied, so n = sqrt(count / (k / 2)) leaves half a neighbourhood
-// in each. An empty cube says instead how many empty ones lie side by side from it on, so that searches step over them.
+// On a surface n * n of the n * n * n cells are occupied, so n = sqrt(count / k) leaves a neighbourhood in each, or half of a
+// large one; a long cube's cells are as long as wide. An empty cube says instead how many empty ones lie side by side from
+// it on, so that searches step over them.
 // No cube gets more than CELLS_PER_POINT cells a point, which bounds the buffers by the number of points.
 
 @group(0) @binding(0) var<uniform> grid: Grid;
@@ -17,19 +18,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let count = cube_counts[i];
+    let cell = max(min(grid.k, 32u), grid.k / 2u);
     var n = 0u;
     if (count > 0u) {
-        n = clamp(u32(sqrt(2.0 * f32(count) / f32(grid.k)) + 0.5), 1u, MAX_CUTS);
+        n = clamp(u32(sqrt(f32(count) / f32(grid.long * cell)) + 0.5), 1u, MAX_CUTS);
         // Few steps: the square root overshoots the cube root only in crowded cubes.
         let room = CELLS_PER_POINT * min(count, 0x0fffffffu);
-        n = min(n, u32(pow(f32(room), 1.0 / 3.0)) + 1u);
+        n = min(n, u32(pow(f32(room / grid.long), 1.0 / 3.0)) + 1u);
         for (var step = 0u; step < 4u; step += 1u) {
-            if (n > 1u && n * n * n > room) {
+            if (n > 1u && grid.long * n * n * n > room) {
                 n -= 1u;
             }
         }
     }
-    cube_cells[i] = n * n * n;
+    cube_cells[i] = grid.long * n * n * n;
     if (count == 0u) {
         let most = min(EMPTY_RUN, grid.cubes.x - i % grid.cubes.x);
         n = 1u;

@@ -19,11 +19,11 @@
         let cuts = cube_cuts[index];
         if (cuts < EMPTY_CUBE) {
             let base = cube_bases[index];
-            let corner = vec3<f32>(cube) * grid.edge;
+            let corner = corner_of(cube, grid);
             let scale = fine_scale(cuts, grid);
             let size = grid.edge / f32(cuts);
-            let fine_low = fine_along(low, corner, scale, cuts);
-            let rows = fine_along(high, corner, scale, cuts).yz - fine_low.yz + vec2<u32>(1u);
+            let fine_low = fine_along(low, corner, scale, cuts, grid);
+            let rows = fine_along(high, corner, scale, cuts, grid).yz - fine_low.yz + vec2<u32>(1u);
             let row_parties = min(lanes, 1u << firstLeadingBit(max(rows.x * rows.y / ROWS_A_LANE, 1u)));
             let stride = lanes / row_parties;
             let offset = member % stride;
@@ -36,9 +36,9 @@
                 let left = reach_sq - dot(away, away);
                 if (left >= 0.0) {
                     let half = sqrt(left) + grid.slack;
-                    let x_low = min(u32(max((q.x - half - corner.x) * scale, 0.0)), cuts - 1u);
-                    let x_high = min(u32(max((q.x + half - corner.x) * scale, 0.0)), cuts - 1u);
-                    let first = base + (z * cuts + y) * cuts;
+                    let x_low = min(u32(max((q.x - half - corner.x) * scale, 0.0)), grid.long * cuts - 1u);
+                    let x_high = min(u32(max((q.x + half - corner.x) * scale, 0.0)), grid.long * cuts - 1u);
+                    let first = base + cell_at(0u, y, z, cuts, grid);
                     let stop = cell_starts[first + x_high + 1u];
                     let begin = cell_starts[first + x_low];
                     steps += (stop - begin + stride - 1u) / stride;

@@ -14,27 +14,35 @@
 @group(0) @binding(6) var<storage, read> rows: array<u32>;
 #end
 @group(0) @binding(7) var<storage, read_write> output: array<u32>;
-// Words 0 and 1 count the queries left to the wide kernel and to the CPU. Their lists follow, one word for each query
-// there is: positions in `sorted` (rows if FOREIGN; LOOKED_FAR if the narrow kernel has looked
-// as far as it can), and rows.
+// The first words count the queries left to each of the kernels that follow, and to the CPU (TO_WIDE and so on). Their lists
+// follow, one word for each query there is: rows for the CPU, positions in `sorted` otherwise (rows if FOREIGN; LOOKED_FAR
+// if the narrow kernel has looked as far as it can).
 @group(0) @binding(8) var<storage, read_write> queue: array<atomic<u32>>;
 #if FILL
 // Where each row's list begins in `output`; one more than rows.
 @group(0) @binding(9) var<storage, read> starts: array<u32>;
+#end
+#if REACHES
+// How far the k-th neighbours of some points of each cube are.
+@group(0) @binding(9) var<storage, read> cube_reaches: array<vec4<f32>>;
 #end
 #if BENEATH
 // What z is beside the coordinates, which are seen from above.
 @group(0) @binding(9) var<storage, read> heights: array<i32>;
 #end
 
-// `query` is passed on to list 0, of the kernels with the wide distances, or 1, of the CPU.
-fn leave(list: u32, query: u32) {
-    let at = atomicAdd(&queue[list], 1u);
+// Where a list's entry stands in the queue.
+fn entry_of(list: u32, at: u32) -> u32 {
     #if FOREIGN
     let all = grid.rows;
     #else
     let all = grid.points;
     #end
-    atomicStore(&queue[2u + list * all + at], query);
+    return QUEUE_COUNTERS + list * all + at;
 }
 
+// `query` is passed on.
+fn leave(list: u32, query: u32) {
+    let at = atomicAdd(&queue[list], 1u);
+    atomicStore(&queue[entry_of(list, at)], query);
+}

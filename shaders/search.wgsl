@@ -17,10 +17,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     #if QUEUED
-    if (position >= atomicLoad(&queue[0])) {
+    if (position >= atomicLoad(&queue[TAKEN])) {
         return;
     }
-    let queued = atomicLoad(&queue[2u + position]);
+    let queued = atomicLoad(&queue[entry_of(TAKEN, position)]);
     position = queued & ~LOOKED_FAR;
     #end
     let own = query_of(position);
@@ -50,24 +50,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var found = false;
     // Fewer than k within the radius: all of them belong.
     var fewer = false;
-    let home = cube_index(cube_along(q, grid), grid);
-    let home_word = cube_cuts[home];
-    let home_cuts = select(home_word, 0u, home_word >= EMPTY_CUBE);
-    let home_base = cube_bases[home];
-    let home_cells = home_cuts * home_cuts * home_cuts;
-    let home_count = cell_starts[home_base + home_cells] - cell_starts[home_base];
-    // Radius of a disc that holds k points where the cube's points lie on a surface across it.
-    #if FOREIGN
-    // An empty cube counts as sparse, and a query outside of the grid has its box to reach first.
-    let outside = length(max(max(-q, q - grid.extent), vec3<f32>(0.0)));
-    let count_there = f32(max(home_count, 8u));
+    #if LAST
+    // How far the quick kernel thinks that this has to look.
+    var reach = bitcast<f32>(output[first_word(row)]);
     #else
-    let outside = 0.0;
-    let count_there = f32(home_count);
-    #end
-    var reach = outside + REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * count_there));
+    var reach = first_reach(q);
     #if QUEUED
     reach = max(reach, select(0.0, NARROW_LIMIT, (queued & LOOKED_FAR) != 0u));
+    #end
     #end
     reach = clamp(reach, 1.5, REACH_LIMIT);
     for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
@@ -109,7 +99,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
             // Beside a surface nothing is seen for long, then thousands of points at once.
-            #if QUEUED
+            #if FAR_QUEUED
             let most = 1.3;
             #else
             let most = select(4.0, 1.6, seen < 2u);
@@ -121,10 +111,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     if (!found) {
-        #if QUEUED
-        leave(1u, row);
+        #if FAR_QUEUED
+        leave(TO_CPU, row);
         #else
-        leave(0u, select(position | LOOKED_FAR, position, given_up));
+        leave(TO_WIDE, select(position | LOOKED_FAR, position, given_up));
         #end
         return;
     }
@@ -136,7 +126,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     let faces = min(q - grid.face_low, grid.face_high - q);
     if (!within_face(last, min(faces.x, min(faces.y, faces.z)))) {
-        leave(1u, row);
+        leave(TO_CPU, row);
         return;
     }
     #if BALL
@@ -182,7 +172,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #end
     if (given_up) {
-        leave(1u, row);
+        #if FAR_QUEUED
+        leave(TO_CPU, row);
+        #else
+        leave(TO_WIDE, position);
+        #end
         return;
     }
     #if PAIRS
@@ -197,7 +191,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     count += u32(dist_sq(q, candidate) <= last);
     #end
     if (given_up) {
-        leave(1u, row);
+        leave(TO_CPU, row);
         return;
     }
     output[row] = count;
@@ -224,7 +218,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     #end
     if (given_up) {
-        leave(0u, position);
+        leave(TO_WIDE, position);
         return;
     }
     output[row] = seen;
@@ -234,7 +228,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #shell_insert
     #end
     if (given_up) {
-        leave(0u, position);
+        leave(TO_WIDE, position);
         return;
     }
     #shell_write
@@ -282,7 +276,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     if (given_up || !(fewer || sums.count == grid.k)) {
-        leave(1u, row);
+        #if FAR_QUEUED
+        leave(TO_CPU, row);
+        #else
+        leave(TO_WIDE, position);
+        #end
         return;
     }
     write_record(row, sums);

@@ -27,11 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     var steps = 0u;
     var given_up = false;
-    let home = cube_index(cube_along(q, grid), grid);
-    let home_cuts = cube_cuts[home];
-    let home_base = cube_bases[home];
-    let home_count = cell_starts[home_base + home_cuts * home_cuts * home_cuts] - cell_starts[home_base];
-    var reach = REACH_FACTOR * grid.edge * sqrt(f32(grid.k) / (3.1415927 * f32(home_count)));
+    var reach = first_reach(q);
     reach = max(reach, select(0.0, NARROW_LIMIT, (queued & LOOKED_FAR) != 0u));
     reach = clamp(reach, 1.5, REACH_LIMIT);
     #if WITHIN
@@ -42,7 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Fewer than k within the radius: all of them belong.
     var fewer = false;
     var next = AGAIN;
-    for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
+    for (var attempt = 0u; attempt < TEAM_ATTEMPTS; attempt += 1u) {
         #list_reset
         #each_candidate
         let d = dist_sq(q, candidate);
@@ -81,8 +77,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             } else if (reach >= REACH_LIMIT) {
                 decided = LEFT;
             } else {
-                // Beside a surface nothing is seen for long, then thousands of points at once: the lanes can take it.
-                reach = min(reach * 1.6, REACH_LIMIT);
+                // Beside a surface nothing is seen for long, then millions of points at once: to look often takes less.
+                reach = min(reach * TEAM_GROWTH, REACH_LIMIT);
                 #if WITHIN
                 reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);
                 #end
@@ -102,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if (workgroupUniformLoad(&verdict) == LEFT) {
         if (lane == 0u) {
-            leave(1u, row);
+            leave(TO_CPU, row);
         }
         return;
     }
@@ -169,7 +165,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if (next != FOUND) {
         if (lane == 0u) {
-            leave(1u, row);
+            leave(TO_CPU, row);
         }
         return;
     }

@@ -16,8 +16,8 @@ fn queued_for(group: vec3<u32>, lane: u32) -> u32 {
     if (lane == 0u) {
         let which = batch.first + group.y * batch.width + group.x;
         entry = NO_NEIGHBOR;
-        if (which < batch.end && which < atomicLoad(&queue[0])) {
-            entry = atomicLoad(&queue[2u + which]);
+        if (which < batch.end && which < atomicLoad(&queue[TO_WIDE])) {
+            entry = atomicLoad(&queue[entry_of(TO_WIDE, which)]);
         }
     }
     return workgroupUniformLoad(&entry);

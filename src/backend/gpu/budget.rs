@@ -1,7 +1,8 @@
 //! Bytes of a chunk on the device, and how many points fit a budget.
 
 use super::record::STAMP_BYTES;
-use super::shader::CELLS_PER_POINT;
+use super::shader::{CELLS_PER_POINT, QUEUE_LISTS};
+
 use crate::error::{Error, Result};
 use crate::scales::{Ends, Scales};
 
@@ -81,12 +82,13 @@ impl Need {
         let none = Self { point: 0, row: 0, fixed, widest: 16, staged: 16, host: 0 };
         // Coordinates and rows, cells with their prefix sums, places, points by cell, the queue.
         let cells = u64::from(CELLS_PER_POINT) * 4;
-        let index = none.points(&[12, 4, cells, 1, 8, 16, 8]);
-        // Cubes of 48 points; what the queue's readback takes.
+        let queue = QUEUE_LISTS.len() as u64 * 4;
+        let index = none.points(&[12, 4, cells, 1, 8, 16, queue]);
+        // Cubes of 48 points, and their probes; what the queue's readback takes.
         let attributes = u64::from(attribute_words) * 4;
         let packed = index.points(&[1]).rows(&[attributes]).read_back(4);
         match foreign {
-            true => packed.rows(&[12, 8]).staged(16, attributes + 12),
+            true => packed.rows(&[12, queue]).staged(16, attributes + 12),
             false => packed.staged(16, attributes),
         }
     }

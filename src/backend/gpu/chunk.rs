@@ -13,11 +13,12 @@ use super::layout::{self, Grid, Scale};
 use super::pool::{Buffer, Request};
 use super::readback::Waiting;
 use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
-use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, SCAN_ITEMS};
+use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, PROBES, QUEUE_COUNTERS, QUEUE_LISTS, SCAN_ITEMS};
 use super::{Context, Shared, slots, upload};
 use crate::backend::Job;
 use crate::backend::cells::Cells;
 use crate::backend::cpu::{Center, CpuIndex, List};
+use crate::cloud::Lattice;
 use crate::error::Result;
 use crate::neighborhood::{Neighbors, Rule};
 use crate::plan::{Chunk, Loaded, Plan};
@@ -26,8 +27,15 @@ use crate::scales::{Ends, MOST_ENDS, Scales};
 
 /// Points that a coarse cube holds on average.
 const POINTS_PER_CUBE: u64 = 48;
-/// Neighbourhood whose half a fine cell holds, where the rule is a radius.
-const BALL_K: u32 = 16;
+/// How many times as long as wide cubes are: rows of cells that end less often are fewer. Cells a point allow for no more.
+const LONG: u64 = 4;
+/// Unless cubes of most points hold so many times what they hold on average: where densities differ that much, cubes are
+/// the better the smaller they are.
+const CROWDED: f64 = 40.0;
+/// Points that this is judged by.
+const SAMPLE: usize = 1 << 12;
+/// Points of a fine cell, where the rule is a radius.
+const BALL_K: u32 = 8;
 /// Room for a chunk's own points in the unit of [`Runner::room`]; and the most for larger ones, a quarter more.
 const ROOM_OF_OWN: u64 = 1 << 10;
 const MOST_ROOM: u64 = ROOM_OF_OWN + ROOM_OF_OWN / 4;
@@ -115,12 +123,14 @@ pub(super) struct Index {
     pub(super) cell_starts: Buffer,
     /// Counts and lists of the queries that a kernel left.
     pub(super) queue: Buffer,
+    /// How far the k-th neighbours of each cube's probes are; where no number cuts, nothing.
+    pub(super) cube_reaches: Buffer,
     /// Held until the submission is through.
     _scratch: Vec<Buffer>,
 }
 
-/// Bytes of the queue's two counters.
-pub(super) const COUNTERS: u64 = 8;
+/// Bytes of the queue's counters.
+pub(super) const COUNTERS: u64 = QUEUE_COUNTERS as u64 * 4;
 
 impl<'a, 'j: 'a> Runner<'a, 'j> {
     pub(crate) fn new(
@@ -411,7 +421,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let (attributes, rule) = (&self.job.attributes, self.scales.rule);
         let share = |full: u16| 1.0 / f32::from(full.max(1));
         Ok(Resident {
-            grid: Grid { ends: self.ends(), ..grid(loaded, rows as u32, rule) },
+            grid: Grid { ends: self.ends(), ..grid(loaded, self.job.lattice, rows as u32, rule) },
             scale: Scale {
                 quantum: self.job.lattice.frame.quantum() as f32,
                 rgb: share(attributes.rgb_full),
@@ -515,7 +525,10 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let cell_starts = self.storage(cells * 4, "cell starts")?;
         let places = self.storage(n * 8, "places")?;
         let sorted = self.storage(n * 16, "sorted points")?;
-        let queue = self.storage(COUNTERS + u64::from(resident.queries()) * 8, "queue")?;
+        let queue =
+            self.storage(COUNTERS + u64::from(resident.queries()) * 4 * QUEUE_LISTS.len() as u64, "queue")?;
+        let probes = if self.scales.rule.cuts { u64::from(PROBES) * 4 } else { 0 };
+        let cube_reaches = self.storage(cubes * probes, "cube reaches")?;
         recorder.clear(&cube_counts, cubes * 4);
         recorder.clear(&cell_starts, cells * 4);
         recorder.clear(&queue, COUNTERS);
@@ -538,7 +551,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         steps.push(recorder.step(&Kernel::Scatter, &buffers, points, u32::MAX)?);
         recorder.pass("index", &steps);
         scratch.extend([cube_counts, places]);
-        Ok(Index { sorted, cube_cuts, cube_bases, cell_starts, queue, _scratch: scratch })
+        Ok(Index { sorted, cube_cuts, cube_bases, cell_starts, queue, cube_reaches, _scratch: scratch })
     }
 
     /// Exclusive prefix sum in place: blocks, then their totals likewise, then the totals added back.
@@ -712,6 +725,10 @@ fn gpu_stage(stage: &'static str) -> &'static str {
     match stage {
         "index" => "gpu index",
         "search" => "gpu search",
+        "probe" => "gpu probe",
+        "search again" => "gpu search again",
+        "search more" => "gpu search more",
+        "search last" => "gpu search last",
         "search wide" => "gpu search wide",
         "features" => "gpu features",
         "lists" => "gpu lists",
@@ -751,13 +768,11 @@ pub(super) fn scatter_lists(
     }
 }
 
-/// Coarse cubes of an edge that leaves about [`POINTS_PER_CUBE`] points to each, over the loaded points' bounds.
-fn grid(loaded: &Loaded, rows: u32, rule: Rule) -> Grid {
-    let points = loaded.members.len() as u64;
-    let extent: [u64; 3] =
-        std::array::from_fn(|a| (i64::from(loaded.max[a]) - i64::from(loaded.min[a])) as u64);
-    let most = (points / POINTS_PER_CUBE).max(1);
-    let cubes = |edge: u64| extent.map(|e| e / edge + 1);
+/// Cubes so many times as long as wide that an extent is cut into, and how wide they are, so that about so many points
+/// are left for each part as long as wide.
+fn cubes_of(extent: [u64; 3], points: u64, per_cube: u64, long: u64) -> ([u64; 3], u64) {
+    let most = (points / (per_cube * long)).max(1);
+    let cubes = |edge: u64| [extent[0] / (edge * long) + 1, extent[1] / edge + 1, extent[2] / edge + 1];
     let count =
         |edge: u64| cubes(edge).iter().try_fold(1u64, |all, c| all.checked_mul(*c)).unwrap_or(u64::MAX);
     let (mut low, mut high) = (1, extent.iter().max().map_or(1, |e| e + 1));
@@ -765,24 +780,54 @@ fn grid(loaded: &Loaded, rows: u32, rule: Rule) -> Grid {
         let middle = low.midpoint(high);
         if count(middle) <= most { high = middle } else { low = middle + 1 }
     }
-    let edge = low as f32;
+    (cubes(low), low)
+}
+
+/// How many points share a cube of that edge with a point, on average over points, judged by a sample.
+fn crowded(loaded: &Loaded, lattice: &Lattice<'_>, edge: u64) -> f64 {
+    let points = loaded.members.len();
+    let step = points.div_ceil(SAMPLE).max(1);
+    let cube = |local: usize| {
+        let place = lattice.points[loaded.members.cloud_index(local)];
+        std::array::from_fn::<_, 3, _>(|a| (i64::from(place[a]) - i64::from(loaded.min[a])) as u64 / edge)
+    };
+    let mut cubes: Vec<[u64; 3]> = (0..points).step_by(step).map(cube).collect();
+    cubes.sort_unstable();
+    let others = |of: &[[u64; 3]]| (of.len() * (of.len() - 1)) as f64;
+    let together: f64 = cubes.chunk_by(|a, b| a == b).map(others).sum();
+    together / others(&cubes).max(1.0) * points as f64
+}
+
+/// The grid over the loaded points' bounds.
+fn grid(loaded: &Loaded, lattice: &Lattice<'_>, rows: u32, rule: Rule) -> Grid {
+    let points = loaded.members.len() as u64;
+    let extent: [u64; 3] =
+        std::array::from_fn(|a| (i64::from(loaded.max[a]) - i64::from(loaded.min[a])) as u64);
+    let k = if rule.cuts { rule.k as u64 } else { u64::from(BALL_K) };
+    let per_cube = POINTS_PER_CUBE.max(3 * k);
+    let (_, edge) = cubes_of(extent, points, per_cube, 1);
+    let long = if crowded(loaded, lattice, edge) > CROWDED * per_cube as f64 { 1 } else { LONG };
+    let (cubes, edge) = cubes_of(extent, points, per_cube, long);
+    let edge = edge as f32;
     let local =
         |face: Option<i64>, a: usize, none: f32| face.map_or(none, |f| (f - i64::from(loaded.min[a])) as f32);
     Grid {
-        cubes: cubes(low).map(|c| c as u32),
-        cube_count: count(low) as u32,
+        cubes: cubes.map(|c| c as u32),
+        cube_count: cubes.iter().product::<u64>() as u32,
         extent: extent.map(|e| e as f32),
         edge,
         face_low: std::array::from_fn(|a| local(loaded.face_low[a], a, -NO_FACE)),
         inverse_edge: 1.0 / edge,
         face_high: std::array::from_fn(|a| local(loaded.face_high[a], a, NO_FACE)),
         points: points as u32,
-        // A ball holds any number: its cells are as fine as for a usual k.
+        // A ball holds any number.
         k: if rule.cuts { rule.k as u32 } else { BALL_K },
         rows,
-        slack: 2.0 + edge / 1_048_576.0,
+        slack: 2.0 + edge * long as f32 / 1_048_576.0,
         // `Search::first` refuses limits that do not fit where they matter.
         limit: rule.limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        long: long as u32,
+        pad: [0; 3],
         ends: [0; MOST_ENDS],
     }
 }

@@ -45,12 +45,28 @@ pub(crate) struct Search {
     pub(crate) rule: Reach,
     /// Squared distances as u32 instead of f32.
     pub(crate) wide: bool,
-    /// Takes the queries that an earlier kernel left, instead of all points.
-    pub(crate) queued: bool,
-    /// A workgroup for each query, instead of an invocation.
-    pub(crate) team: bool,
+    pub(crate) turn: Turn,
     pub(crate) subject: Subject,
     pub(crate) output: Output,
+}
+
+/// Which queries a kernel takes, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Turn {
+    /// Some points of each cube, to find how far others have to look.
+    Probe,
+    /// All queries: for numbers of neighbours one look each.
+    First,
+    /// Those that one look was not enough for.
+    Again,
+    /// Those with more around them than that has room for.
+    More,
+    /// Those that keys do not tell apart, or that need more room still.
+    Last,
+    /// Those that the others left: too far apart for their distances, or with too much around them.
+    Far,
+    /// The same, a workgroup for each.
+    Team,
 }
 
 /// What is searched around.
@@ -96,6 +112,8 @@ pub(crate) enum Output {
     Counts,
     /// The members' indices, in any order.
     Fill,
+    /// How far the k-th neighbours of each cube's probes are.
+    Reaches,
     /// Bit 0: a member lies more than the second number of quanta below; bit 1: one lies more than the first, and no more
     /// than the second.
     Beneath([i32; 2]),
@@ -267,6 +285,9 @@ impl Kernel {
             Self::Search(Search { output: Output::Fill | Output::Beneath(_), .. }) => {
                 &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite, Read]
             }
+            Self::Search(search) if search.reads_reaches() => {
+                &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite, Read]
+            }
             Self::Search(_) => &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
             Self::Sort => &[Batch, Read, Read, Read, ReadWrite],
             Self::Walk(_) => &[GRID, Batch, Read, Read, Read, Read, ReadWrite],
@@ -284,7 +305,7 @@ impl Kernel {
     pub(crate) fn items_per_group(&self) -> u32 {
         match self {
             Self::Scan | Self::ScanAdd => self.workgroup() * shader::SCAN_ITEMS,
-            Self::Search(Search { team: true, .. }) => 1,
+            Self::Search(Search { turn: Turn::Team, .. }) => 1,
             _ => self.workgroup(),
         }
     }
@@ -292,7 +313,7 @@ impl Kernel {
     /// Items of one invocation that one of this kernel is like: a team has all of its lanes at work.
     pub(crate) fn alike(&self) -> u32 {
         match self {
-            Self::Search(Search { team: true, .. }) => self.workgroup(),
+            Self::Search(Search { turn: Turn::Team, .. }) => self.workgroup(),
             _ => 1,
         }
     }
@@ -344,7 +365,7 @@ impl Search {
             (false, None) => return None,
             (false, Some(limit)) => (1, Reach::Within, limit >= 1 << 24),
         };
-        Some(Self { k: k as u32, rule: reach, wide, queued: false, team: false, subject, output })
+        Some(Self { k: k as u32, rule: reach, wide, turn: Turn::First, subject, output })
     }
 
     /// The kernel for so many queries that the first one left: too far apart for its distances, or with too much around them.
@@ -354,22 +375,85 @@ impl Search {
             _ if self.subject == Subject::Foreign => false,
             _ => queries <= TEAM_QUERIES,
         };
-        Self { wide: true, queued: true, team, ..self }
+        Self { wide: true, turn: if team { Turn::Team } else { Turn::Far }, ..self }
+    }
+
+    /// The kernels that follow the first in the same submission, and in the same distances.
+    pub(crate) fn later(self) -> impl Iterator<Item = Self> {
+        let turns = if !self.is_short() { [].as_slice() } else { &[Turn::Again, Turn::More, Turn::Last] };
+        turns.iter().map(move |&turn| Self { turn, ..self })
+    }
+
+    /// The kernel before it that finds how far to look, if that is not given.
+    pub(crate) fn probe(self) -> Option<Self> {
+        let (rule, subject, output) = (Reach::Nearest, Subject::Points, Output::Reaches);
+        self.is_short().then_some(Self { rule, turn: Turn::Probe, subject, output, ..self })
+    }
+
+    /// Whether it reads what the probes found.
+    pub(crate) fn reads_reaches(&self) -> bool {
+        self.is_short() && self.turn != Turn::Probe
+    }
+
+    /// Whether keys of all that it may have to keep fit registers and ranges.
+    pub(crate) fn is_short(&self) -> bool {
+        self.rule != Reach::Within && self.k <= QUICK_K
+    }
+
+    /// Rows and points that a quick kernel may visit around a query: what takes more would keep others waiting.
+    fn most_steps(&self) -> u32 {
+        let steps = match self.turn {
+            _ if !self.is_quick() => return u32::MAX,
+            Turn::First => 25,
+            Turn::More => 95,
+            _ => 60,
+        };
+        steps * self.k.max(16)
+    }
+
+    /// Whether it compares keys.
+    fn is_quick(&self) -> bool {
+        self.is_short() && matches!(self.turn, Turn::Probe | Turn::First | Turn::Again | Turn::More)
     }
 
     fn write<'a>(&self, text: &'a mut Text) -> &'a mut Text {
-        text.when("QUEUED", self.queued).when("HALO", self.subject == Subject::Core);
-        text.when("FOREIGN", self.subject == Subject::Foreign).list(self.k);
+        let (turn, quick) = (self.turn, self.is_quick());
+        let queued = !matches!(turn, Turn::Probe | Turn::First);
+        text.when("QUEUED", queued).when("HALO", self.subject == Subject::Core);
+        // The quick kernel's last slots tell how many points the k-th distance is that of.
+        text.when("FOREIGN", self.subject == Subject::Foreign).list(self.k + 2 * u32::from(quick));
+        text.when("KEYED", quick).when("PROBE", turn == Turn::Probe).when("LAST", turn == Turn::Last);
+        text.when("FAR_QUEUED", queued && self.wide).when("REACHES", self.reads_reaches());
+        let taken = match turn {
+            Turn::Again => "TO_AGAIN",
+            Turn::More => "TO_MORE",
+            Turn::Last => "TO_LAST",
+            _ => "TO_WIDE",
+        };
+        let list = shader::QUEUE_LISTS.iter().position(|list| *list == taken);
+        text.constant("TAKEN", list.unwrap_or_default() as u32);
+        text.when("FIRST", turn == Turn::First).when("MORE", turn == Turn::More);
+        text.constant("LOOKS", if turn == Turn::First { 1 } else { LOOKS });
+        text.constant(
+            "RANGES",
+            match turn {
+                Turn::More => shader::MOST_KEPT_RANGES,
+                _ if quick => shader::KEPT_RANGES,
+                _ => shader::RANGES,
+            },
+        );
+        text.constant("MOST_STEPS", self.most_steps());
         text.when("WITHIN", self.rule == Reach::NearestWithin).when("BALL", self.rule == Reach::Within);
         text.add(shader::GRID).add(shader::EXACT);
         text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });
         match self.output {
             Output::Lists => {
                 text.constant("LISTED", self.k).when("LISTS", true);
-                text.when("PAIRS", self.k <= PAIRS_K && !self.team)
+                text.when("PAIRS", self.k <= PAIRS_K && turn != Turn::Team && !quick)
             }
             Output::Counts => text.when("COUNTS", true),
             Output::Fill => text.when("FILL", true),
+            Output::Reaches => text.when("LISTS", false),
             Output::Beneath([near, far]) => {
                 text.integer("BENEATH_NEAR", near).integer("BENEATH_FAR", far).when("BENEATH", true);
                 text.add(shader::DEPTHS)
@@ -378,18 +462,28 @@ impl Search {
                 text.shells(scales);
                 // A list of 128 and a narrow distance keep sums in 32 bits; a ball has any number of members.
                 needs.write_sums(text, self.wide || self.rule == Reach::Within);
-                text.add(if scales > 1 || self.team { shader::MERGE } else { "" })
+                text.add(if scales > 1 || turn == Turn::Team { shader::MERGE } else { "" })
             }
         };
-        text.add(shader::QUEUE).add(shader::QUERY);
+        text.add(shader::QUEUE).add(shader::QUERY).add(if self.rule == Reach::Within {
+            ""
+        } else {
+            shader::REACH
+        });
         text.when("RECORDS", matches!(self.output, Output::Records(..)));
-        if !self.team {
-            return text.add(shader::SEARCH);
+        if turn != Turn::Team {
+            return text.add(if quick { shader::QUICK } else { shader::SEARCH });
         }
         let team = if self.rule == Reach::Within { shader::BALL_TEAM } else { shader::TEAM };
         text.candidates(shader::FOUND_BY_TEAM).add(shader::TOGETHER).add(team)
     }
 }
+
+/// How often the quick kernel looks around those that one look was not enough for.
+const LOOKS: u32 = 6;
+
+/// Longest list that is found by keys.
+const QUICK_K: u32 = 64;
 
 /// Longest list that keeps indices beside its distances: of more, the registers are too few.
 const PAIRS_K: u32 = 20;

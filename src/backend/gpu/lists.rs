@@ -241,8 +241,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         let out = self.storage(bytes, "neighbour lists")?;
         let index = self.record_index(&mut recorder, resident)?;
-        let step = self.search_step(&mut recorder, search, resident, &index, &[&out], resident.queries())?;
-        recorder.pass("search", &[step]);
+        self.record_search(&mut recorder, search, resident, &index, &[&out])?;
         let counts = if by_number { 0 } else { bytes };
         let used = counts + COUNTERS;
         let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;

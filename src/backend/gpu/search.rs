@@ -2,9 +2,10 @@
 //! results that follow come back.
 
 use super::chunk::{COUNTERS, Index, READBACK, Resident, Runner, Take, word};
-use super::kernel::{Kernel, Search};
+use super::kernel::{Kernel, Search, Turn};
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES, Step};
+use super::shader::PROBES;
 use crate::error::Result;
 use crate::report::Report;
 
@@ -12,9 +13,12 @@ use crate::report::Report;
 const QUERIES: u32 = 1 << 24;
 /// Queries of one dispatch where the host's cores compute.
 const QUERIES_SOFTWARE: u32 = 1 << 15;
-/// Bytes of results that come back with the first search on the chance that it leaves nothing: one wait less. More of them
-/// cost more than a wait, for nothing wherever there is one isolated point.
+/// Bytes of results that are made, and come back, with the first search on the chance that it leaves nothing: one wait less.
+/// More of them cost more than a wait, for nothing wherever there is one isolated point.
 const FEW_BYTES: u64 = 1 << 22;
+
+/// Bytes of the CPU's list that come back before it is known how long it is.
+const FEW_LEFT: u64 = 1 << 14;
 
 /// What a search is for: results that are computed of its output, if they are not the output, and read back.
 pub(super) struct Goal<'a> {
@@ -61,13 +65,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         goal: &Goal<'_>,
         report: &mut Report,
     ) -> Result<Option<Vec<u32>>> {
-        let few = goal.bytes <= FEW_BYTES;
+        let few = goal.results.requested() <= FEW_BYTES;
         let alone = (!few).then(|| self.buffer(COUNTERS + STAMP_BYTES, READBACK, "counters")).transpose()?;
         let (back, at) = alone.as_ref().map_or((&goal.back, goal.bytes), |alone| (alone, 0));
         self.record_upload(&mut recorder, resident);
         let index = self.record_index(&mut recorder, resident)?;
-        let step = self.search_step(&mut recorder, search, resident, &index, output, resident.queries())?;
-        recorder.pass("search", &[step]);
+        self.record_search(&mut recorder, search, resident, &index, output)?;
         if few {
             goal.record(&mut recorder)?;
         }
@@ -99,6 +102,33 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         self.read(&goal.back, goal.bytes, &submitted, report, goal.take)
     }
 
+    /// The kernel that all queries go through, what it has to know, and those for the queries that are harder.
+    pub(super) fn record_search(
+        &self,
+        recorder: &mut Recorder<'_>,
+        search: Search,
+        resident: &Resident,
+        index: &Index,
+        output: &[&Buffer],
+    ) -> Result<()> {
+        if let Some(probe) = search.probe() {
+            let probes = resident.grid.cube_count * PROBES;
+            let step = self.search_step(recorder, probe, resident, index, &[&index.cube_reaches], probes)?;
+            recorder.pass("probe", &[step]);
+        }
+        for search in std::iter::once(search).chain(search.later()) {
+            let stage = match search.turn {
+                Turn::Again => "search again",
+                Turn::More => "search more",
+                Turn::Last => "search last",
+                _ => "search",
+            };
+            let step = self.search_step(recorder, search, resident, index, output, resident.queries())?;
+            recorder.pass(stage, &[step]);
+        }
+        Ok(())
+    }
+
     pub(super) fn search_step(
         &self,
         recorder: &mut Recorder<'_>,
@@ -108,12 +138,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         output: &[&Buffer],
         queries: u32,
     ) -> Result<Step> {
-        let Index { sorted, cube_cuts, cube_bases, cell_starts, queue, .. } = index;
+        let Index { sorted, cube_cuts, cube_bases, cell_starts, queue, cube_reaches, .. } = index;
         let mut buffers = vec![sorted, cube_cuts, cube_bases, cell_starts, &resident.row_of];
         // What is written, the queue, and where to write.
         buffers.extend(output.first());
         buffers.push(queue);
         buffers.extend(output.get(1));
+        buffers.extend(search.reads_reaches().then_some(cube_reaches));
         recorder.step(&Kernel::Search(search), &buffers, queries, self.most_queries())
     }
 
@@ -133,23 +164,41 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report: &mut Report,
     ) -> Result<Vec<u32>> {
         let list = u64::from(resident.queries()) * 4;
-        let used = COUNTERS + list;
-        let back = self.buffer(used + STAMP_BYTES, READBACK, "queue readback")?;
         let mut recorder = self.recorder(resident)?;
         if wide > 0 {
             let step = self.search_step(&mut recorder, search, resident, index, output, wide)?;
             recorder.pass("search wide", &[step]);
         }
+        // Nearly always this is all that is left; the whole list takes milliseconds.
+        let few = list.min(FEW_LEFT);
+        let (left, rows) = self.rows_left(recorder, index, list, few, report)?;
+        if left <= few / 4 {
+            return Ok(rows);
+        }
+        Ok(self.rows_left(self.recorder(resident)?, index, list, left * 4, report)?.1)
+    }
+
+    /// How many rows the CPU's list has, and those in its first bytes, once what was recorded is done.
+    fn rows_left(
+        &self,
+        mut recorder: Recorder<'_>,
+        index: &Index,
+        list: u64,
+        bytes: u64,
+        report: &mut Report,
+    ) -> Result<(u64, Vec<u32>)> {
+        let used = COUNTERS + bytes;
+        let back = self.buffer(used + STAMP_BYTES, READBACK, "queue readback")?;
         recorder.copy(&index.queue, 0, &back, 0, COUNTERS);
-        recorder.copy(&index.queue, COUNTERS + list, &back, COUNTERS, list);
+        recorder.copy(&index.queue, COUNTERS + list, &back, COUNTERS, bytes);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
-        self.read(&back, used, &submitted, report, |bytes| {
-            let [_, left] = counters(bytes);
-            let words = bytes[COUNTERS as usize..].chunks_exact(4).take(left as usize);
+        self.read(&back, used, &submitted, report, |read| {
+            let [_, left] = counters(read);
+            let words = read[COUNTERS as usize..used as usize].chunks_exact(4).take(left as usize);
             let mut rows: Vec<u32> = words.map(word).collect();
             // Atomics queued them in any order.
             rows.sort_unstable();
-            rows
+            (u64::from(left), rows)
         })
     }
 }

@@ -25,6 +25,8 @@ pub(crate) const RECORD: &str = include_str!("../../../shaders/record.wgsl");
 pub(crate) const QUEUE: &str = include_str!("../../../shaders/queue.wgsl");
 pub(crate) const QUERY: &str = include_str!("../../../shaders/query.wgsl");
 pub(crate) const DEPTHS: &str = include_str!("../../../shaders/depths.wgsl");
+pub(crate) const QUICK: &str = include_str!("../../../shaders/quick.wgsl");
+pub(crate) const REACH: &str = include_str!("../../../shaders/reach.wgsl");
 pub(crate) const SEARCH: &str = include_str!("../../../shaders/search.wgsl");
 pub(crate) const TOGETHER: &str = include_str!("../../../shaders/together.wgsl");
 pub(crate) const TEAM: &str = include_str!("../../../shaders/team.wgsl");
@@ -62,18 +64,34 @@ const EMPTY_CUBE: u32 = 1 << 31;
 const EMPTY_RUN: u32 = 64;
 /// Set in the queue's word of a query that the narrow kernel has looked around as far as it can.
 const LOOKED_FAR: u32 = 1 << 31;
+/// Words of the queue before its lists: a counter for each, and some to spare.
+pub(crate) const QUEUE_COUNTERS: u32 = 8;
+/// Lists of the queue: of those left to the wide kernel and to the CPU, then of what [`super::kernel::Turn`] tells.
+pub(crate) const QUEUE_LISTS: [&str; 5] = ["TO_WIDE", "TO_CPU", "TO_AGAIN", "TO_MORE", "TO_LAST"];
 /// Row ranges gathered before their points are visited.
-const RANGES: u32 = 8;
+pub(crate) const RANGES: u32 = 8;
+/// Row ranges that a quick search keeps, and the most that any does. They take of the cache what they take of workgroup
+/// memory: 24 instead of 16 cost a quarter on an NVIDIA H100.
+pub(crate) const KEPT_RANGES: u32 = 16;
+pub(crate) const MOST_KEPT_RANGES: u32 = 31;
 /// Search radii tried before a query is left to the CPU.
 const ATTEMPTS: u32 = 16;
+/// Those that a team tries, and how they grow while too little is found: beside a crowd, one look that reaches it takes longer
+/// than all others.
+const TEAM_ATTEMPTS: u32 = 32;
+const TEAM_GROWTH: f32 = 1.2;
 /// Cubes that each lane of a team goes through before the lanes part: looking at an empty one takes little.
 const CUBES_A_LANE: u32 = 4;
 /// Rows of a cube likewise.
 const ROWS_A_LANE: u32 = 64;
 /// How far the kernel with the narrow distances looks, in quanta.
 const NARROW_LIMIT: f32 = 4096.0;
-/// First radius, in units of the one that holds k points at the cube's mean density on a surface.
+/// First radius of a probe, in units of the one that holds k points at the cube's mean density on a surface.
 const REACH_FACTOR: f32 = 1.2;
+/// First radius of a query, in units of what the probes of its cube needed.
+const PROBE_FACTOR: f32 = 1.2;
+/// Points of each cube that are probed.
+pub(crate) const PROBES: u32 = 4;
 
 /// A shader in the making.
 pub(crate) struct Text {
@@ -108,7 +126,7 @@ impl Text {
             .constant("EMPTY_CUBE", EMPTY_CUBE)
             .constant("EMPTY_RUN", EMPTY_RUN)
             .constant("LOOKED_FAR", LOOKED_FAR)
-            .constant("RANGES", RANGES)
+            .constant("QUEUE_COUNTERS", QUEUE_COUNTERS)
             .constant("ATTEMPTS", ATTEMPTS)
             .constant("CUBES_A_LANE", CUBES_A_LANE)
             .constant("ROWS_A_LANE", ROWS_A_LANE)
@@ -122,7 +140,14 @@ impl Text {
             .constant("FLAG_NO_RADIUS", Flags::NO_RADIUS.0)
             .constant("FLAG_EMPTY", Flags::EMPTY.0)
             .float("REACH_FACTOR", REACH_FACTOR)
+            .float("TEAM_GROWTH", TEAM_GROWTH)
+            .constant("TEAM_ATTEMPTS", TEAM_ATTEMPTS)
+            .float("PROBE_FACTOR", PROBE_FACTOR)
+            .constant("PROBES", PROBES)
             .float("NARROW_LIMIT", NARROW_LIMIT);
+        for (list, name) in (0..).zip(QUEUE_LISTS) {
+            text.constant(name, list);
+        }
         text.add(PRELUDE);
         text
     }
@@ -207,14 +232,18 @@ impl Text {
             } else if line == "#each_candidate" {
                 let (_, end) = block(lines, i);
                 let body = &lines[i + 1..end];
+                let mut all = Vec::new();
                 for part in self.candidates.lines().filter(|l| !l.trim_start().starts_with("//")) {
-                    if part.trim() == "#body" {
-                        self.resolve(body, out);
-                    } else {
-                        out.push_str(part);
-                        out.push('\n');
+                    match part.trim() {
+                        "#body" => all.extend_from_slice(body),
+                        _ => all.push(part),
                     }
                 }
+                self.resolve(&all, out);
+                i = end;
+            } else if line == "#each_member" {
+                let (_, end) = block(lines, i);
+                self.write_members(&lines[i + 1..end], out);
                 i = end;
             } else if line == "#kth" {
                 self.resolve(&KTH.lines().collect::<Vec<_>>(), out);
@@ -227,10 +256,31 @@ impl Text {
             } else if let Some(shells) = line.strip_prefix("#shell_") {
                 self.write_shells(shells, out);
             } else {
-                out.push_str(&lines[i].replace("#last", &format!("s{}", self.k - 1)));
+                let line = lines[i].replace("#last", &format!("s{}", self.k - 1));
+                out.push_str(
+                    &line
+                        .replace("#kth_key", &format!("s{}", self.k.saturating_sub(3)))
+                        .replace("#next_key", &format!("s{}", self.k.saturating_sub(2))),
+                );
                 out.push('\n');
             }
             i += 1;
+        }
+    }
+
+    /// Once for each slot of a list but the last two, `at` which a member stands and which `member` it is: through workgroup
+    /// memory, since the slots have names only, and unrolled the text would be many times as long.
+    fn write_members(&self, body: &[&str], out: &mut String) {
+        let members: Vec<u32> = (0..self.k - 2).collect();
+        for some in members.chunks(KEPT_RANGES as usize) {
+            for (own, member) in some.iter().enumerate() {
+                let _ = writeln!(out, "ranges[{own}u * WORKGROUP + lane] = s{member};");
+            }
+            let _ = writeln!(out, "for (var own = 0u; own < {}u; own += 1u) {{", some.len());
+            let _ =
+                writeln!(out, "let at = ranges[own * WORKGROUP + lane];\nlet member = {}u + own;", some[0]);
+            self.resolve(body, out);
+            out.push_str("}\n");
         }
     }
 
@@ -271,6 +321,7 @@ impl Text {
     /// beside them, which stand in the order of arrival where distances are equal.
     fn write_list(&self, what: &str, out: &mut String) {
         let pairs = self.defined.contains(&"PAIRS");
+        let keys = self.defined.contains(&"KEYED");
         if what == "order" {
             let _ = writeln!(
                 out,
@@ -290,7 +341,22 @@ impl Text {
             let below = j.wrapping_sub(1);
             let _ = match what {
                 "declare" if pairs => writeln!(out, "var s{j} = FAR; var i{j} = NO_NEIGHBOR;"),
+                "declare" | "reset" if keys => {
+                    writeln!(out, "{}s{j} = NO_KEY;", if what == "reset" { "" } else { "var " })
+                }
                 "declare" => writeln!(out, "var s{j} = FAR;"),
+                // Of those as far as the k-th, as far as keys tell, the last: keys in the slots still, or places already.
+                "worst" if j + 2 < self.k => {
+                    let worst = self.k - 2;
+                    writeln!(
+                        out,
+                        "if (level{j} == level && comes_after(s{j}, s{worst}, q)) {{ let other = s{j}; s{j} = s{worst}; s{worst} = other; }}"
+                    )
+                }
+                "levels" => writeln!(out, "let level{j} = s{j} >> KEY_BITS;"),
+                "positions" if j + 1 < self.k => writeln!(out, "s{j} = position_of(s{j}, lane);"),
+                "worst" | "positions" => Ok(()),
+                "count" => writeln!(out, "seen += u32(s{j} != NO_KEY);"),
                 "reset" if pairs => writeln!(out, "s{j} = bound; i{j} = NO_NEIGHBOR;"),
                 "reset" => writeln!(out, "s{j} = bound;"),
                 "reset_index" => writeln!(out, "s{j} = NO_NEIGHBOR;"),
@@ -305,9 +371,10 @@ impl Text {
                         };
                     }
                     // The median of the slot, the one below and the newcomer.
+                    let new = if keys { "key" } else { "d" };
                     match j {
-                        0 => writeln!(out, "s0 = min(s0, d);"),
-                        _ => writeln!(out, "s{j} = max(s{below}, min(s{j}, d));"),
+                        0 => writeln!(out, "s0 = min(s0, {new});"),
+                        _ => writeln!(out, "s{j} = max(s{below}, min(s{j}, {new}));"),
                     }
                 }
                 "rank" => writeln!(out, "slot += u32(s{j} < d); slot_end += u32(s{j} <= d);"),
@@ -334,7 +401,7 @@ fn block(lines: &[&str], start: usize) -> (Option<usize>, usize) {
     let (mut depth, mut otherwise) = (0, None);
     for (i, line) in lines.iter().enumerate().skip(start + 1) {
         let line = line.trim();
-        if line.starts_with("#if ") || line == "#each_candidate" {
+        if line.starts_with("#if ") || line.starts_with("#each_") {
             depth += 1;
         } else if line == "#end" {
             if depth == 0 {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::device::Device;
 use super::kernel::{
-    Binding, Evaluate, Kernel, Needs, Output, Reach, Search, Settle, Subject, UNIFORMS, Walk, WalkEnds,
+    Binding, Evaluate, Kernel, Needs, Output, Reach, Search, Settle, Subject, Turn, UNIFORMS, Walk, WalkEnds,
 };
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
@@ -49,9 +49,10 @@ fn kernels_of(set: &FeatureSet, neighborhood: Neighborhood) -> Vec<Kernel> {
         let subjects = [Subject::Points, Subject::Core, Subject::Foreign];
         let searches = subjects.map(|subject| Search::first(scales.rule, subject, output));
         for search in searches.into_iter().flatten() {
-            kernels.push(Kernel::Search(search));
+            kernels
+                .extend(search.probe().into_iter().chain([search]).chain(search.later()).map(Kernel::Search));
             let later = [1, u32::MAX].map(|queries| search.second(queries));
-            let run = |second: &Search| scales.rule.cuts || second.team;
+            let run = |second: &Search| scales.rule.cuts || second.turn == Turn::Team;
             kernels.extend(later.into_iter().filter(run).map(Kernel::Search));
         }
     }
@@ -102,39 +103,48 @@ fn variants() -> Vec<Kernel> {
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
         let subjects = [Subject::Points, Subject::Core, Subject::Foreign];
         for (wide, subject) in both.iter().flat_map(|w| subjects.map(|s| (*w, s))) {
-            let by = |team, rule, queued, output| {
-                Kernel::Search(Search { k, rule, wide, queued, team, subject, output })
+            let by = |turn, rule, output| Kernel::Search(Search { k, rule, wide, turn, subject, output });
+            let in_turns = |rule, output| {
+                let first = Search { k, rule, wide, turn: Turn::First, subject, output };
+                first.probe().into_iter().chain([first]).chain(first.later()).map(Kernel::Search)
             };
-            let search = |rule, queued, output| by(false, rule, queued, output);
+            let search = |rule, output| by(if wide { Turn::Far } else { Turn::First }, rule, output);
             for rule in [Reach::Nearest, Reach::NearestWithin] {
-                kernels.push(search(rule, wide, Output::Lists));
+                match wide {
+                    true => kernels.push(search(rule, Output::Lists)),
+                    false => kernels.extend(in_turns(rule, Output::Lists)),
+                }
                 if wide && subject != Subject::Foreign {
-                    kernels.push(by(true, rule, wide, Output::Lists));
+                    kernels.push(by(Turn::Team, rule, Output::Lists));
                 }
             }
             if k == 1 {
-                kernels.push(search(Reach::Within, false, Output::Counts));
-                kernels.push(search(Reach::Within, false, Output::Fill));
+                kernels.push(by(Turn::First, Reach::Within, Output::Counts));
+                kernels.push(by(Turn::First, Reach::Within, Output::Fill));
                 if subject != Subject::Foreign {
-                    kernels.push(search(Reach::Within, wide, Output::Beneath([50, 200])));
-                    kernels.push(by(true, Reach::Within, true, Output::Beneath([50, 200])));
+                    kernels.push(search(Reach::Within, Output::Beneath([50, 200])));
+                    kernels.push(by(Turn::Team, Reach::Within, Output::Beneath([50, 200])));
                 }
             }
             for bits in 0..8 {
                 let [plane, distance_sum, extent] = [1, 2, 4].map(|bit| bits & bit != 0);
                 let needs = Needs { plane, distance_sum, extent };
                 let output = Output::Records(needs, 1);
-                kernels.push(search(Reach::Nearest, wide, output));
-                kernels.push(search(Reach::NearestWithin, wide, output));
+                for rule in [Reach::Nearest, Reach::NearestWithin] {
+                    match wide {
+                        true => kernels.push(search(rule, output)),
+                        false => kernels.extend(in_turns(rule, output)),
+                    }
+                }
                 if wide && subject != Subject::Foreign {
-                    kernels.push(by(true, Reach::Nearest, wide, output));
-                    kernels.push(by(true, Reach::NearestWithin, wide, output));
+                    kernels.push(by(Turn::Team, Reach::Nearest, output));
+                    kernels.push(by(Turn::Team, Reach::NearestWithin, output));
                 }
                 if k == 1 {
-                    kernels.push(search(Reach::Within, false, output));
-                    kernels.push(search(Reach::Within, false, Output::Records(needs, 16)));
-                    kernels.push(by(true, Reach::Within, true, output));
-                    kernels.push(by(true, Reach::Within, true, Output::Records(needs, 16)));
+                    kernels.push(by(Turn::First, Reach::Within, output));
+                    kernels.push(by(Turn::First, Reach::Within, Output::Records(needs, 16)));
+                    kernels.push(by(Turn::Team, Reach::Within, output));
+                    kernels.push(by(Turn::Team, Reach::Within, Output::Records(needs, 16)));
                     let counts = [(1, false), (3, false), (0, true), (3, true)];
                     let counts = counts.map(|(n, optimal)| WalkEnds::Counts(n, optimal));
                     let ends = counts.into_iter().chain([WalkEnds::Limits(1), WalkEnds::Limits(2)]);

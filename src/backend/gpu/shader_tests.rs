@@ -282,6 +282,7 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("rows", offset_of!(Grid, rows)),
                 ("slack", offset_of!(Grid, slack)),
                 ("limit", offset_of!(Grid, limit)),
+                ("long", offset_of!(Grid, long)),
                 ("ends", offset_of!(Grid, ends)),
             ],
         ),

@@ -1,7 +1,7 @@
 //! Everything that a device can do wrong, at every call of a run in ten chunks: the call ends in time, with the CPU's
 //! answer or a typed error, and what comes after is as if nothing had been.
 //!
-//! `LIDAR_FEATURES_FAULTS=all` plants faults at every call index, `few` at the first, the last and one between, otherwise at
+//! `LIDAR_FEATURES_FAULTS=all` plants faults at every call index, `few` at the first and the last, otherwise at
 //! about five of each kind, and of losses, which spoil a device for good and take a new one each, at three.
 
 use std::sync::Arc;
@@ -186,7 +186,7 @@ fn all_wanted() -> bool {
 
 /// Call indices to plant a fault at: all of them, or about so many, the first and the last among them.
 fn indices(count: usize, usually: usize) -> Vec<usize> {
-    let usually = if wanted("few") { 2 } else { usually };
+    let usually = if wanted("few") { 1 } else { usually };
     let step = if all_wanted() { 1 } else { count.div_ceil(usually).max(1) };
     let mut all: Vec<_> = (0..count).step_by(step).collect();
     if count > 0 && all.last() != Some(&(count - 1)) {

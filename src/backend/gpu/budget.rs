@@ -2,7 +2,6 @@
 
 use super::record::STAMP_BYTES;
 use super::shader::{CELLS_PER_POINT, QUEUE_LISTS};
-
 use crate::error::{Error, Result};
 use crate::scales::{Ends, Scales};
 

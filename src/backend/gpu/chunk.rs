@@ -793,7 +793,7 @@ fn crowded(loaded: &Loaded, lattice: &Lattice<'_>, edge: u64) -> f64 {
     };
     let mut cubes: Vec<[u64; 3]> = (0..points).step_by(step).map(cube).collect();
     cubes.sort_unstable();
-    let others = |of: &[[u64; 3]]| (of.len() * (of.len() - 1)) as f64;
+    let others = |of: &[[u64; 3]]| (of.len() * of.len().saturating_sub(1)) as f64;
     let together: f64 = cubes.chunk_by(|a, b| a == b).map(others).sum();
     together / others(&cubes).max(1.0) * points as f64
 }

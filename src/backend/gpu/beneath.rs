@@ -2,6 +2,7 @@
 
 use super::chunk::{Runner, cloud_index, word};
 use super::kernel::{Output, Search};
+use super::room::Bytes;
 use crate::backend::Beneath;
 use crate::backend::cells::Cells;
 use crate::backend::cpu::beneath_of;
@@ -30,7 +31,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 .collect();
             let of_points: &[u8] = bytemuck::cast_slice(&of_points);
             let heights = self.storage_for(of_points, "heights")?;
-            let bits = self.storage(u64::from(resident.rows) * 4, "bits")?;
+            let bits = self.storage(Bytes::of_rows(u64::from(resident.rows) * 4), "bits")?;
             let take = |bytes: &[u8]| {
                 for (row, bits) in (0..resident.rows).zip(bytes.chunks_exact(4)) {
                     out.put(None, cloud_index(core, row) as usize, word(bits));

@@ -1,6 +1,5 @@
 //! One chunk on the device: index, search, features, and the queries that need a second look.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use super::layout::{self, Grid, Scale};
 use super::pool::{Buffer, Request};
 use super::readback::Waiting;
 use super::record::{Recorder, STAMP_BYTES, Step, Submitted};
+use super::room::{Bytes, Room};
 use super::shader::{CELLS_PER_POINT, NO_NEIGHBOR, PROBES, QUEUE_COUNTERS, QUEUE_LISTS, SCAN_ITEMS};
 use super::{Context, Shared, slots, upload};
 use crate::backend::Job;
@@ -36,9 +36,6 @@ const CROWDED: f64 = 40.0;
 const SAMPLE: usize = 1 << 12;
 /// Points of a fine cell, where the rule is a radius.
 const BALL_K: u32 = 8;
-/// Room for a chunk's own points in the unit of [`Runner::room`]; and the most for larger ones, a quarter more.
-const ROOM_OF_OWN: u64 = 1 << 10;
-const MOST_ROOM: u64 = ROOM_OF_OWN + ROOM_OF_OWN / 4;
 /// Stragglers whose records go to the device at one time, at least.
 const LEAST_STRAGGLERS: usize = 1 << 10;
 /// Rows of a column that one task copies.
@@ -64,8 +61,8 @@ pub(crate) struct Runner<'a, 'j> {
     slots: usize,
     /// The number of this one.
     pub(super) slot: u32,
-    /// Room in buffers, against what this slot's chunk needs.
-    room: AtomicU32,
+    /// Room in buffers for other chunks than this slot's.
+    room: Mutex<Room>,
 }
 
 /// A chunk's points on the device.
@@ -142,7 +139,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         cut: Cut,
         chunks: usize,
     ) -> Self {
-        let (slots, slot, room) = (cut.slots.min(chunks), 0, AtomicU32::new(ROOM_OF_OWN as u32));
+        let (slots, slot, room) = (cut.slots.min(chunks), 0, Mutex::default());
         Self { context, workers, job, shared, scales, cut, slots, slot, room }
     }
 
@@ -157,8 +154,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         slots::each(self.slots, plan.chunks().len(), report, |slot, i, report| {
             self.job.watch.check()?;
             let chunk = &plan.chunks()[i];
-            let room = AtomicU32::new(ROOM_OF_OWN as u32);
-            let slot = Self { slot: slot as u32, room, ..*self };
+            let slot = Self { slot: slot as u32, room: Mutex::default(), ..*self };
             self.context.device.guarded("computing", || work(&slot, chunk, report))?;
             pass.add(chunk.len());
             Ok(())
@@ -197,8 +193,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let Wanted { kernel, rule, core, crowd, settle, out } = *wanted;
         let scales = self.scales.len() as u32;
         let all = u64::from(resident.rows) * u64::from(scales);
-        let records = self.storage(all * u64::from(kernel.needs.record_words()) * 4, "records")?;
-        let columns = self.storage(all * (kernel.features.len() as u64 + 1) * 4, "columns")?;
+        let of_rows = |words: u64| Bytes::of_rows(all * words * 4);
+        let records = self.storage(of_rows(kernel.needs.record_words().into()), "records")?;
+        let columns = self.storage(of_rows(kernel.features.len() as u64 + 1), "columns")?;
         let take = |bytes: &[u8]| {
             if let Some(out) = out {
                 self.scatter(bytes, resident.rows as usize, core, out);
@@ -297,7 +294,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         take: Option<Take<'_>>,
         report: &mut Report,
     ) -> Result<(Buffer, Vec<u32>)> {
-        let lists = self.storage(u64::from(resident.rows) * k as u64 * 8, "neighbour lists")?;
+        let lists =
+            self.storage(Bytes::of_rows(u64::from(resident.rows) * k as u64 * 8), "neighbour lists")?;
         let goal = self.goal(&lists, take.is_some(), &|_| Ok(()), take.unwrap_or(&|_| ()))?;
         let left = match self.search(self.recorder(resident)?, resident, search, &[&lists], &goal, report)? {
             Some(left) => {
@@ -335,23 +333,29 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     pub(super) fn load(&self, plan: &Plan, chunk: &Chunk, report: &mut Report) -> Loaded {
         let load = || plan.load_for(self.job, self.scales.rule, chunk);
         let loaded = report.time("plan", || self.workers.install(load));
-        let own = loaded.members.len().max(1);
-        let largest = self.shared.largest.fetch_max(own, Relaxed).max(own) as u64;
-        let room = (largest * ROOM_OF_OWN).div_ceil(own as u64).min(MOST_ROOM);
-        self.room.store(room as u32, Relaxed);
+        let rows = loaded.core.as_ref().map_or(self.job.asked().len(), Vec::len);
+        let room = self.shared.largest.room(loaded.members.len(), rows);
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = room;
         loaded
     }
 
-    pub(super) fn storage(&self, bytes: u64, what: &'static str) -> Result<Buffer> {
+    pub(super) fn storage(&self, bytes: impl Into<Bytes>, what: &'static str) -> Result<Buffer> {
+        let bytes = bytes.into();
         // Bindings that a variant does not read still need a few bytes.
-        self.buffer(if bytes == 0 { 16 } else { bytes }, STORAGE, what)
+        self.buffer(if bytes.all() == 0 { 16.into() } else { bytes }, STORAGE, what)
     }
 
     /// A buffer of this slot's, with room for what the largest chunk so far would need in its place: each slot then has
     /// its set of buffers after a few chunks, and no chunk makes another.
-    pub(super) fn buffer(&self, bytes: u64, usage: wgpu::BufferUsages, what: &'static str) -> Result<Buffer> {
-        let room = bytes * u64::from(self.room.load(Relaxed)) / ROOM_OF_OWN;
-        self.context.pool.acquire(Request { bytes, room, owner: self.slot }, usage, what)
+    pub(super) fn buffer(
+        &self,
+        bytes: impl Into<Bytes>,
+        usage: wgpu::BufferUsages,
+        what: &'static str,
+    ) -> Result<Buffer> {
+        let bytes = bytes.into();
+        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner).of(bytes);
+        self.context.pool.acquire(Request { bytes: bytes.all(), room, owner: self.slot }, usage, what)
     }
 
     pub(super) fn recorder(&self, resident: &Resident) -> Result<Recorder<'a>> {
@@ -401,7 +405,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             rows as u64 * u64::from(attribute_words) * 4,
         ];
         let bytes = sizes.iter().sum();
-        let staging = self.buffer(bytes, UPLOAD, "staging")?;
+        let [of_points, of_queries, of_rows] = sizes;
+        let of_queries = match queries {
+            Some(_) => Bytes::of_rows(of_queries),
+            None => of_queries.into(),
+        };
+        let room = Bytes { points: of_points + of_queries.points, rows: of_rows + of_queries.rows };
+        let staging = self.buffer(room, UPLOAD, "staging")?;
         let start = Instant::now();
         self.waiting().write(&staging, bytes, "packing", |view| {
             let (positions, rest) = view.split_at(sizes[0] as usize);
@@ -438,9 +448,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             halo: loaded.rows.is_some(),
             foreign: queries.is_some(),
             arrived: false,
-            positions: self.storage(sizes[0], "positions")?,
-            row_of: self.storage(sizes[1], "rows")?,
-            attributes: (attribute_words > 0).then(|| self.storage(sizes[2], "attributes")).transpose()?,
+            positions: self.storage(of_points, "positions")?,
+            row_of: self.storage(of_queries, "rows")?,
+            attributes: (attribute_words > 0)
+                .then(|| self.storage(Bytes::of_rows(of_rows), "attributes"))
+                .transpose()?,
             staging,
         })
     }
@@ -525,8 +537,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let cell_starts = self.storage(cells * 4, "cell starts")?;
         let places = self.storage(n * 8, "places")?;
         let sorted = self.storage(n * 16, "sorted points")?;
-        let queue =
-            self.storage(COUNTERS + u64::from(resident.queries()) * 4 * QUEUE_LISTS.len() as u64, "queue")?;
+        let queued = COUNTERS + u64::from(resident.queries()) * 4 * QUEUE_LISTS.len() as u64;
+        let queued = if resident.foreign { Bytes::of_rows(queued) } else { queued.into() };
+        let queue = self.storage(queued, "queue")?;
         let probes = if self.scales.rule.cuts { u64::from(PROBES) * 4 } else { 0 };
         let cube_reaches = self.storage(cubes * probes, "cube reaches")?;
         recorder.clear(&cube_counts, cubes * 4);

@@ -14,6 +14,7 @@ use super::layout::Scale;
 use super::payload::Payload;
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES};
+use super::room::Bytes;
 use super::search::counters;
 use crate::backend::Known;
 use crate::backend::cells::Cells;
@@ -239,12 +240,12 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 left: Vec::new(),
             });
         };
-        let out = self.storage(bytes, "neighbour lists")?;
+        let out = self.storage(Bytes::of_rows(bytes), "neighbour lists")?;
         let index = self.record_index(&mut recorder, resident)?;
         self.record_search(&mut recorder, search, resident, &index, &[&out])?;
         let counts = if by_number { 0 } else { bytes };
         let used = counts + COUNTERS;
-        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
+        let back = self.buffer(Bytes::of_rows(used + STAMP_BYTES), READBACK, "readback")?;
         recorder.copy(&index.queue, 0, &back, counts, COUNTERS);
         if counts > 0 {
             recorder.copy(&out, 0, &back, 0, counts);
@@ -278,8 +279,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         };
         let record_words = if words > 0 { purpose.needs().record_words().into() } else { 0 };
         Ok(Results {
-            records: self.storage(all * record_words * 4, "records")?,
-            output: self.storage(all * words * 4, "columns")?,
+            records: self.storage(Bytes::of_rows(all * record_words * 4), "records")?,
+            output: self.storage(Bytes::of_rows(all * words * 4), "columns")?,
         })
     }
 
@@ -492,7 +493,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         take: impl FnOnce(&[u8]) -> T + Send,
     ) -> Result<T> {
         let used = buffer.requested();
-        let back = self.buffer(used + STAMP_BYTES, READBACK, "readback")?;
+        let back = self.buffer(Bytes::of_rows(used + STAMP_BYTES), READBACK, "readback")?;
         let mut recorder = self.recorder(resident)?;
         recorder.copy(buffer, 0, &back, 0, used);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;

@@ -19,6 +19,7 @@ mod pool;
 mod query_sets;
 mod readback;
 mod record;
+mod room;
 mod search;
 mod shader;
 #[cfg(test)]
@@ -28,7 +29,6 @@ mod turns;
 mod upload;
 
 use rayon::prelude::*;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::bindings::BindGroups;
@@ -44,6 +44,7 @@ use self::payload::Payload;
 use self::pipeline::Pipelines;
 use self::pool::Buffers;
 use self::query_sets::QuerySets;
+use self::room::Largest;
 use self::turns::Turns;
 use super::cells::Cells;
 use super::cpu::scan::Scan;
@@ -56,7 +57,7 @@ use crate::features::{Feature, FeatureSet};
 use crate::frame::Frame;
 use crate::neighborhood::{Neighborhood, Neighbors, Rule};
 use crate::passes::USUAL_RANGE;
-use crate::plan::{ByPlace, Plan};
+use crate::plan::{ByPlace, Chunk, Plan};
 use crate::report::{PoolStats, Report};
 use crate::scales::{self, Ends, Scales};
 use crate::watch::Watch;
@@ -225,8 +226,9 @@ impl Gpu {
                 let make = || Plan::of(job, scales.rule, cut.capacity, core);
                 let plan = attempt.time("plan", || self.workers.install(make))?;
                 attempt.chunks = plan.chunks().len();
-                let shared =
-                    Shared { by_place: plan.by_place(), largest: plan.largest().into(), ..Shared::default() };
+                let rows = plan.chunks().iter().map(Chunk::len).max().unwrap_or(0);
+                let largest = Largest::new(plan.largest(), rows);
+                let shared = Shared { by_place: plan.by_place(), largest, ..Shared::default() };
                 let runner =
                     Runner::new(&self.context, &self.workers, job, &shared, scales, cut, plan.chunks().len());
                 match each(&runner, &plan, &mut attempt) {
@@ -450,8 +452,7 @@ pub(crate) struct LazyIndex<'a> {
 pub(crate) struct Shared<'a> {
     index: LazyIndex<'a>,
     by_place: Option<ByPlace<'a>>,
-    /// Points of the largest chunk so far.
-    largest: AtomicUsize,
+    largest: Largest,
 }
 
 impl<'a> Shared<'a> {

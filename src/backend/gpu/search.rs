@@ -5,6 +5,7 @@ use super::chunk::{COUNTERS, Index, READBACK, Resident, Runner, Take, word};
 use super::kernel::{Kernel, Search, Turn};
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES, Step};
+use super::room::Bytes;
 use super::shader::PROBES;
 use crate::error::Result;
 use crate::report::Report;
@@ -48,7 +49,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         take: Take<'b>,
     ) -> Result<Goal<'b>> {
         let bytes = if comes_back { results.requested() } else { 0 };
-        let back = self.buffer(bytes + COUNTERS + STAMP_BYTES, READBACK, "readback")?;
+        let back = self.buffer(Bytes::of_rows(bytes + COUNTERS + STAMP_BYTES), READBACK, "readback")?;
         Ok(Goal { results, back, bytes, compute, take })
     }
 

@@ -1,6 +1,6 @@
 //! Exact integer sums over one neighbourhood: what every formula starts from, on either backend.
 
-use wide::f64x4;
+use fearless_simd::{Level, Simd, dispatch, f64x4, prelude::*};
 
 use crate::features::Flags;
 use crate::scales::MOST_SCALES;
@@ -69,13 +69,19 @@ impl Moments {
         m
     }
 
-    /// The same from offsets axis by axis; the sum of distances, which takes as long as all others, is left zero unless it
-    /// is asked for.
+    /// Fills `out` with the same from offsets axis by axis; the sum of distances, which takes as long as all others, is left
+    /// zero unless it is asked for.
     #[inline(always)]
-    pub(crate) fn by_axis(offsets: Offsets<'_>, foreign: bool, with_distances: bool) -> Self {
-        let mut sums = Sums::new();
+    pub(crate) fn by_axis<S: Simd>(
+        simd: S,
+        offsets: Offsets<'_>,
+        foreign: bool,
+        with_distances: bool,
+        out: &mut Self,
+    ) {
+        let mut sums = Sums::new(simd);
         sums.add_rows(offsets, 0);
-        Self::of_sums(sums, offsets, foreign, with_distances)
+        Self::of_sums(sums, offsets, foreign, with_distances, out);
     }
 
     /// The same of several beginnings of some members: what they share is summed once.
@@ -86,53 +92,84 @@ impl Moments {
         with_distances: bool,
         out: &mut [Self],
     ) {
+        let level = Level::new();
+        dispatch!(level, simd => {
+            Self::of_beginnings_with(simd, offsets, lengths, foreign, with_distances, out)
+        });
+    }
+
+    /// The same, for who has chosen instructions already.
+    #[inline(always)]
+    pub(crate) fn of_beginnings_with<S: Simd>(
+        simd: S,
+        offsets: Offsets<'_>,
+        lengths: &[usize],
+        foreign: bool,
+        with_distances: bool,
+        out: &mut [Self],
+    ) {
         let mut ascending: [usize; MOST_SCALES] = std::array::from_fn(|scale| scale);
         let ascending = &mut ascending[..lengths.len()];
         ascending.sort_unstable_by_key(|&scale| lengths[scale]);
-        let mut sums = Sums::new();
+        let mut sums = Sums::new(simd);
         let mut rows = 0;
         for &scale in &*ascending {
             let offsets = first(offsets, lengths[scale]);
             rows = sums.add_rows(offsets, rows);
-            out[scale] = Self::of_sums(sums, offsets, foreign, with_distances);
+            Self::of_sums(sums, offsets, foreign, with_distances, &mut out[scale]);
         }
     }
 
-    /// From the sums over whole rows of four; those that are left are added.
+    /// From the sums over whole rows of four; those that are left are added. Written field by field: moving the whole, or an
+    /// array mapped by a closure, leaves the wide registers and waits for them.
     #[inline(always)]
-    fn of_sums(mut sums: Sums, offsets: Offsets<'_>, foreign: bool, with_distances: bool) -> Self {
+    fn of_sums<S: Simd>(
+        mut sums: Sums<S>,
+        offsets: Offsets<'_>,
+        foreign: bool,
+        with_distances: bool,
+        out: &mut Self,
+    ) {
         let [x, y, z] = offsets;
         let n = x.len();
         sums.add_rest(offsets);
-        let radius_sq = sums.radius_sq.to_array().into_iter().fold(0.0, larger);
+        let radius_sq = sums.radius_sq.reduce_max();
         // Sums of whole numbers in f64 are exact below 2^53, and no product is larger than the largest squared distance.
         if radius_sq * n as f64 >= (1u64 << 53) as f64 {
-            return Self::of_wide(offsets, foreign);
+            *out = Self::of_wide(offsets, foreign);
+            return;
         }
-        let total = |lanes: f64x4| lanes.to_array().iter().sum::<f64>() as i64;
-        let mut m = Self {
-            n: n as u32,
-            sum: sums.sum.map(total),
-            square: sums.square.map(|lanes| total(lanes).into()),
-            radius_sq: radius_sq as u64,
-            ..Self::default()
-        };
-        let low = sums.low.map(|lanes| lanes.to_array().into_iter().fold(f64::INFINITY, smaller) as i64);
-        let high = sums.high.map(|lanes| lanes.to_array().into_iter().fold(f64::NEG_INFINITY, larger) as i64);
+        out.n = n as u32;
+        out.radius_sq = radius_sq as u64;
+        let [x1, y1, z1] = sums.sum;
+        out.sum = [total(x1), total(y1), total(z1)];
+        let [xx, xy, xz, yy, yz, zz] = sums.square;
+        let wide = |sum: i64| i128::from(sum);
+        out.square = [
+            wide(total(xx)),
+            wide(total(xy)),
+            wide(total(xz)),
+            wide(total(yy)),
+            wide(total(yz)),
+            wide(total(zz)),
+        ];
+        let ([a, b, c], [d, e, f]) = (sums.low, sums.high);
+        let low = [a.reduce_min() as i64, b.reduce_min() as i64, c.reduce_min() as i64];
+        let high = [d.reduce_max() as i64, e.reduce_max() as i64, f.reduce_max() as i64];
         let mut nearest = [f64::INFINITY; 2];
         for d in sums.nearest.into_iter().flat_map(f64x4::to_array) {
             nearest = [smaller(nearest[0], d), smaller(nearest[1], larger(d, nearest[0]))];
         }
         // Infinity, where there is none, becomes the largest number.
-        m.complete(low, high, nearest.map(|d| d as u64), foreign);
+        out.complete(low, high, [nearest[0] as u64, nearest[1] as u64], foreign);
+        out.distance_sum = 0;
         if with_distances {
             let dist_sq = |((x, y), z): ((&f64, &f64), &f64)| (x * x + y * y + z * z) as u64;
-            m.distance_sum = x.iter().zip(y).zip(z).map(|o| u128::from(fixed_sqrt(dist_sq(o)))).sum();
+            out.distance_sum = x.iter().zip(y).zip(z).map(|o| u128::from(fixed_sqrt(dist_sq(o)))).sum();
         }
-        if !m.spans_a_plane() {
-            m.flags = flags(&to_integers(offsets), foreign) | m.flags;
+        if !out.spans_a_plane() {
+            out.flags = flags(&to_integers(offsets), foreign) | out.flags;
         }
-        m
     }
 
     #[cold]
@@ -143,16 +180,14 @@ impl Moments {
     #[inline(always)]
     fn complete(&mut self, low: [i64; 3], high: [i64; 3], nearest: [u64; 2], foreign: bool) {
         self.others = if foreign { self.n } else { self.n.saturating_sub(1) };
-        if self.others > 0 {
-            self.nearest_sq = nearest[usize::from(!foreign)];
-        }
-        [self.z_min, self.z_max] = [low[2], high[2]];
-        if self.n > 0 {
-            self.extent = std::array::from_fn(|a| high[a] - low[a]);
-        }
-        if self.n > 0 && self.radius_sq == 0 {
-            self.flags = Flags::NO_RADIUS;
-        }
+        self.nearest_sq = if self.others > 0 { nearest[usize::from(!foreign)] } else { 0 };
+        (self.z_min, self.z_max) = (low[2], high[2]);
+        self.extent = match self.n {
+            0 => [0; 3],
+            _ => [high[0] - low[0], high[1] - low[1], high[2] - low[2]],
+        };
+        let is_place = self.n > 0 && self.radius_sq == 0;
+        self.flags = if is_place { Flags::NO_RADIUS } else { Flags::default() };
     }
 
     /// Whether the members but the query surely span a plane, as all but a few do: no flag is set then.
@@ -210,20 +245,22 @@ impl Moments {
 
 /// Sums over every fourth member.
 #[derive(Clone, Copy)]
-struct Sums {
-    sum: [f64x4; 3],
-    square: [f64x4; 6],
-    low: [f64x4; 3],
-    high: [f64x4; 3],
-    radius_sq: f64x4,
-    nearest: [f64x4; 2],
+struct Sums<S: Simd> {
+    simd: S,
+    sum: [f64x4<S>; 3],
+    square: [f64x4<S>; 6],
+    low: [f64x4<S>; 3],
+    high: [f64x4<S>; 3],
+    radius_sq: f64x4<S>,
+    nearest: [f64x4<S>; 2],
 }
 
-impl Sums {
+impl<S: Simd> Sums<S> {
     #[inline(always)]
-    fn new() -> Self {
-        let [zero, low, high] = [0.0, f64::INFINITY, f64::NEG_INFINITY].map(f64x4::splat);
+    fn new(simd: S) -> Self {
+        let [zero, low, high] = [0.0, f64::INFINITY, f64::NEG_INFINITY].map(|v| f64x4::splat(simd, v));
         Self {
+            simd,
             sum: [zero; 3],
             square: [zero; 6],
             low: [low; 3],
@@ -238,7 +275,8 @@ impl Sums {
     fn add_rows(&mut self, offsets: Offsets<'_>, from: usize) -> usize {
         let [x, y, z] = offsets.map(|axis| axis.as_chunks::<4>().0);
         for ((x, y), z) in x[from..].iter().zip(&y[from..]).zip(&z[from..]) {
-            self.add([x, y, z].map(|row| f64x4::new(*row)), f64x4::splat(0.0));
+            let rows = [x, y, z].map(|row| f64x4::load_array_ref(self.simd, row));
+            self.add(rows, f64x4::splat(self.simd, 0.0));
         }
         x.len()
     }
@@ -255,17 +293,18 @@ impl Sums {
             for (row, rest) in rows.iter_mut().zip(rest) {
                 row[..count].copy_from_slice(rest);
             }
-            self.add(rows.map(f64x4::new), f64x4::new(missing));
+            let of = |row| f64x4::load_array(self.simd, row);
+            self.add(rows.map(of), of(missing));
         }
     }
 
     /// Adds offsets. `missing` is infinite in lanes that hold none, whose offset is zero.
     #[inline(always)]
-    fn add(&mut self, o: [f64x4; 3], missing: f64x4) {
+    fn add(&mut self, o: [f64x4<S>; 3], missing: f64x4<S>) {
         for (a, o) in o.into_iter().enumerate() {
             self.sum[a] += o;
-            self.low[a] = self.low[a].fast_min(o + missing);
-            self.high[a] = self.high[a].fast_max(o - missing);
+            self.low[a] = self.low[a].min(o + missing);
+            self.high[a] = self.high[a].max(o - missing);
         }
         let [x, y, z] = o;
         let products = [x * x, x * y, x * z, y * y, y * z, z * z];
@@ -273,11 +312,17 @@ impl Sums {
             *square += product;
         }
         let dist_sq = products[0] + products[3] + products[5];
-        self.radius_sq = self.radius_sq.fast_max(dist_sq);
+        self.radius_sq = self.radius_sq.max(dist_sq);
         let dist_sq = dist_sq + missing;
-        self.nearest[1] = self.nearest[1].fast_min(dist_sq.fast_max(self.nearest[0]));
-        self.nearest[0] = self.nearest[0].fast_min(dist_sq);
+        self.nearest[1] = self.nearest[1].min(dist_sq.max(self.nearest[0]));
+        self.nearest[0] = self.nearest[0].min(dist_sq);
     }
+}
+
+/// The sum of four whole numbers.
+#[inline(always)]
+fn total<S: Simd>(lanes: f64x4<S>) -> i64 {
+    lanes.reduce_sum() as i64
 }
 
 fn smaller(a: f64, b: f64) -> f64 {

@@ -1,13 +1,14 @@
 //! Eigenvalues and vectors of symmetric 3×3 matrices, several side by side.
 
+use fearless_simd::{Level, Simd, dispatch, f64x8, mask64x8, prelude::*};
 use glam::DVec3;
-use wide::f64x8;
 
 /// Eigenvalues in descending order, none below zero, and their unit vectors.
 pub(crate) type Eigen = ([f64; 3], [DVec3; 3]);
 
-/// Matrices that are solved at once: their roots and quotients wait for themselves, not for each other.
-pub(crate) const LANES: usize = 8;
+/// Matrices that are solved at once: two sets of eight, since roots and quotients wait for themselves, not for each other.
+pub(crate) const LANES: usize = 2 * SET;
+const SET: usize = 8;
 
 /// Off-diagonal entries that are this part of the diagonal's, squared, are nothing.
 const NOTHING: f64 = (f64::EPSILON * 0.5) * (f64::EPSILON * 0.5);
@@ -20,78 +21,133 @@ const SWEEPS: usize = 16;
 /// Jacobi keeps small eigenvalues and the vectors of near-equal ones accurate, where closed forms lose half the digits
 /// (Golub & Van Loan, Matrix Computations, 8.5). A matrix's solution is the same to the bit beside any others: rotations
 /// of what is diagonal turn by zero.
-#[inline]
 pub(crate) fn eigen(matrices: &[[f64; 6]; LANES]) -> [Eigen; LANES] {
-    let entry = |i: usize| f64x8::new(std::array::from_fn(|l| matrices[l][i]));
-    let mut a = [entry(0), entry(3), entry(5)];
-    // Off-diagonal entries by the axis that they are not about: yz, xz, xy.
-    let mut off = [entry(4), entry(2), entry(1)];
-    let (one, zero) = (f64x8::splat(1.0), f64x8::splat(0.0));
-    let mut v = [[one, zero, zero], [zero, one, zero], [zero, zero, one]];
+    eigen_on(Level::new(), matrices)
+}
+
+/// The same with a choice of instructions.
+pub(crate) fn eigen_on(level: Level, matrices: &[[f64; 6]; LANES]) -> [Eigen; LANES] {
+    dispatch!(level, simd => eigen_with(simd, matrices))
+}
+
+#[inline(always)]
+fn eigen_with<S: Simd>(simd: S, matrices: &[[f64; 6]; LANES]) -> [Eigen; LANES] {
+    let (first, second) = matrices.split_at(SET);
+    let (mut first, mut second) = (Set::new(simd, first), Set::new(simd, second));
     for _ in 0..SWEEPS {
-        let all =
-            is_nothing(off[2], a[0], a[1]) & is_nothing(off[1], a[0], a[2]) & is_nothing(off[0], a[1], a[2]);
-        if all.all() {
+        if first.is_diagonal() && second.is_diagonal() {
             break;
         }
-        rotate::<0, 1, 2>(&mut a, &mut off, &mut v);
-        rotate::<0, 2, 1>(&mut a, &mut off, &mut v);
-        rotate::<1, 2, 0>(&mut a, &mut off, &mut v);
+        first.rotate::<0, 1, 2>();
+        second.rotate::<0, 1, 2>();
+        first.rotate::<0, 2, 1>();
+        second.rotate::<0, 2, 1>();
+        first.rotate::<1, 2, 0>();
+        second.rotate::<1, 2, 0>();
     }
-    let a = a.map(f64x8::to_array);
-    let v = v.map(|row| row.map(f64x8::to_array));
     let mut out = [([0.0; 3], [DVec3::ZERO; 3]); LANES];
-    for (l, (lambda, vectors)) in out.iter_mut().enumerate() {
-        let mut order = [0, 1, 2];
-        for (i, j) in [(0, 1), (0, 2), (1, 2)] {
-            if a[order[i]][l] < a[order[j]][l] {
-                order.swap(i, j);
+    let (of_first, of_second) = out.split_at_mut(SET);
+    first.read(of_first);
+    second.read(of_second);
+    out
+}
+
+/// Matrices side by side.
+#[derive(Clone, Copy)]
+struct Set<S: Simd> {
+    diagonal: [f64x8<S>; 3],
+    /// Entries by the axis that they are not about: yz, xz, xy.
+    off: [f64x8<S>; 3],
+    vectors: [[f64x8<S>; 3]; 3],
+}
+
+impl<S: Simd> Set<S> {
+    #[inline(always)]
+    fn new(simd: S, matrices: &[[f64; 6]]) -> Self {
+        let mut entries = [[0.0; SET]; 6];
+        for (l, matrix) in matrices.iter().enumerate() {
+            for (entry, value) in entries.iter_mut().zip(matrix) {
+                entry[l] = *value;
             }
         }
-        for (i, e) in order.into_iter().enumerate() {
-            lambda[i] = a[e][l].max(0.0);
-            vectors[i] = DVec3::new(v[0][e][l], v[1][e][l], v[2][e][l]).normalize_or_zero();
+        let [xx, xy, xz, yy, yz, zz] = &entries;
+        let diagonal = [
+            f64x8::load_array_ref(simd, xx),
+            f64x8::load_array_ref(simd, yy),
+            f64x8::load_array_ref(simd, zz),
+        ];
+        let off = [
+            f64x8::load_array_ref(simd, yz),
+            f64x8::load_array_ref(simd, xz),
+            f64x8::load_array_ref(simd, xy),
+        ];
+        let (one, zero) = (f64x8::splat(simd, 1.0), f64x8::splat(simd, 0.0));
+        let vectors = [[one, zero, zero], [zero, one, zero], [zero, zero, one]];
+        Self { diagonal, off, vectors }
+    }
+
+    #[inline(always)]
+    fn is_diagonal(&self) -> bool {
+        let ([x, y, z], [yz, xz, xy]) = (self.diagonal, self.off);
+        (is_nothing(xy, x, y) & is_nothing(xz, x, z) & is_nothing(yz, y, z)).all_true()
+    }
+
+    /// Eigenvalues in descending order, and their vectors.
+    #[inline(always)]
+    fn read(&self, out: &mut [Eigen]) {
+        let (a, v) = (&self.diagonal, &self.vectors);
+        for (l, (lambda, vectors)) in out.iter_mut().enumerate() {
+            let mut order = [0, 1, 2];
+            for (i, j) in [(0, 1), (0, 2), (1, 2)] {
+                if a[order[i]][l] < a[order[j]][l] {
+                    order.swap(i, j);
+                }
+            }
+            for (i, e) in order.into_iter().enumerate() {
+                lambda[i] = a[e][l].max(0.0);
+                vectors[i] = DVec3::new(v[0][e][l], v[1][e][l], v[2][e][l]).normalize_or_zero();
+            }
         }
     }
-    out
+
+    /// Turns axes P and Q so that their off-diagonal entry vanishes; R is the third.
+    #[inline(always)]
+    fn rotate<const P: usize, const Q: usize, const R: usize>(&mut self) {
+        let Self { diagonal: a, off, vectors } = self;
+        let simd = a[0].token();
+        let (zero, one) = (f64x8::splat(simd, 0.0), f64x8::splat(simd, 1.0));
+        let apart = a[Q] - a[P];
+        let twice = off[R] + off[R];
+        // tan φ = o/(d ± √(d² + o²)) with d's sign: the smaller of the two angles. Its cosine and sine come from the same
+        // two, so that no quotient is waited for twice.
+        let root = (apart * apart + twice * twice).sqrt();
+        let length = apart.simd_ge(zero).select(apart + root, apart - root);
+        let nothing = is_nothing(off[R], a[P], a[Q]);
+        let inverse = one / (length * length + twice * twice).sqrt();
+        let tangent = nothing.select(zero, twice / length);
+        let turned = tangent * off[R];
+        a[P] -= turned;
+        a[Q] += turned;
+        // The cosine is positive.
+        let cos = nothing.select(one, (length * inverse).abs());
+        let sin = tangent * cos;
+        off[R] = nothing.select(off[R], zero);
+        // The entries beside R: that of P and R is about Q.
+        let (pr, qr) = (off[Q], off[P]);
+        off[Q] = cos * pr - sin * qr;
+        off[P] = sin * pr + cos * qr;
+        for row in vectors {
+            let (p, q) = (row[P], row[Q]);
+            row[P] = cos * p - sin * q;
+            row[Q] = sin * p + cos * q;
+        }
+    }
 }
 
 /// Where an off-diagonal entry beside these on the diagonal is as good as zero.
 #[inline(always)]
-fn is_nothing(off: f64x8, p: f64x8, q: f64x8) -> f64x8 {
-    (off * off).simd_le((p * q).abs() * f64x8::splat(NOTHING))
-}
-
-/// Turns axes P and Q so that their off-diagonal entry vanishes; R is the third.
-#[inline(always)]
-fn rotate<const P: usize, const Q: usize, const R: usize>(
-    a: &mut [f64x8; 3],
-    off: &mut [f64x8; 3],
-    v: &mut [[f64x8; 3]; 3],
-) {
-    let (zero, one) = (f64x8::splat(0.0), f64x8::splat(1.0));
-    let apart = a[Q] - a[P];
-    let twice = off[R] + off[R];
-    // tan φ = o/(d ± √(d² + o²)) with d's sign: the smaller of the two angles.
-    let root = (apart * apart + twice * twice).sqrt();
-    let length = apart.simd_ge(zero).bitselect(apart + root, apart - root);
-    let nothing = is_nothing(off[R], a[P], a[Q]);
-    let tangent = nothing.bitselect(zero, twice / length);
-    let turned = tangent * off[R];
-    a[P] -= turned;
-    a[Q] += turned;
-    let cos = one / (tangent * tangent + one).sqrt();
-    let sin = tangent * cos;
-    off[R] = nothing.bitselect(off[R], zero);
-    // The entries beside R: that of P and R is about Q.
-    let (pr, qr) = (off[Q], off[P]);
-    off[Q] = cos * pr - sin * qr;
-    off[P] = sin * pr + cos * qr;
-    for row in v {
-        let (p, q) = (row[P], row[Q]);
-        row[P] = cos * p - sin * q;
-        row[Q] = sin * p + cos * q;
-    }
+fn is_nothing<S: Simd>(off: f64x8<S>, p: f64x8<S>, q: f64x8<S>) -> mask64x8<S> {
+    (off * off).simd_le((p * q).abs() * NOTHING)
 }
 
 #[cfg(test)]
@@ -99,7 +155,7 @@ mod tests {
     use super::*;
     use approx::assert_relative_eq;
 
-    const MATRICES: [[f64; 6]; LANES] = [
+    const SOLVED: [[f64; 6]; SET] = [
         [4.0, 1.0, -2.0, 3.0, 0.5, 6.0],
         [1.0, 0.0, 0.0, 1.0, 0.0, 1e-9],
         [2.0, 2.0, 2.0, 2.0, 2.0, 2.0],
@@ -109,6 +165,15 @@ mod tests {
         [1e12, 3e11, -1e5, 2e12, 7.0, 1e-3],
         [5.0, 1e-9, 1e-9, 5.0, 1e-9, 5.0],
     ];
+    const MATRICES: [[f64; 6]; LANES] = {
+        let mut both = [SOLVED[0]; LANES];
+        let mut i = 0;
+        while i < LANES {
+            both[i] = SOLVED[i % SET];
+            i += 1;
+        }
+        both
+    };
 
     #[test]
     fn eigen_reproduces_the_matrices() {
@@ -133,9 +198,11 @@ mod tests {
     #[test]
     fn a_matrix_is_solved_alike_alone_and_beside_others() {
         for (c, solved) in MATRICES.into_iter().zip(eigen(&MATRICES)) {
-            let mut alone = [[0.0; 6]; LANES];
-            alone[3] = c;
-            assert_eq!(eigen(&alone)[3], solved);
+            for lane in [3, LANES - 1] {
+                let mut alone = [[0.0; 6]; LANES];
+                alone[lane] = c;
+                assert_eq!(eigen(&alone)[lane], solved);
+            }
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) use around::{Around, LEAST_REACH, Members, RIDGE, quadric};
 pub use catalogue::Feature;
 pub(crate) use catalogue::{CATALOGUE, COMPATIBILITY, GROUPS};
 pub(crate) use eigen::LANES;
+#[cfg(test)]
+pub(crate) use eigen::eigen_on;
 pub(crate) use formulas::{Attributes, Shape};
 
 use crate::error::{Error, Result};

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use fearless_simd::{Simd, i32x8, mask32x8, prelude::*};
 use rayon::prelude::*;
-use wide::i32x8;
 
 use super::order::Order;
 
@@ -36,13 +36,13 @@ impl Eight {
 
     /// Which of the boxes meet this one, as bits.
     #[inline(always)]
-    fn meeting(&self, low: [i32; 3], high: [i32; 3]) -> u32 {
-        let mut apart = i32x8::splat(0);
+    fn meeting<S: Simd>(&self, simd: S, low: [i32; 3], high: [i32; 3]) -> u32 {
+        let mut apart = mask32x8::splat(simd, false);
         for a in 0..3 {
-            apart |= i32x8::new(self.low[a]).simd_gt(i32x8::splat(high[a]));
-            apart |= i32x8::splat(low[a]).simd_gt(i32x8::new(self.high[a]));
+            apart |= i32x8::load_array_ref(simd, &self.low[a]).simd_gt(high[a]);
+            apart |= i32x8::load_array_ref(simd, &self.high[a]).simd_lt(low[a]);
         }
-        !apart.to_bitmask() & ((1 << FAN) - 1)
+        !apart.to_bitmask() as u32 & ((1 << FAN) - 1)
     }
 
     fn is_empty(&self, i: usize) -> bool {
@@ -80,11 +80,17 @@ impl Boxes {
 
     /// Visits the blocks whose boxes meet this one, in their order, until `visit` says no.
     #[inline(always)]
-    pub(super) fn each_meeting(&self, low: [i32; 3], high: [i32; 3], mut visit: impl FnMut(usize) -> bool) {
+    pub(super) fn each_meeting<S: Simd>(
+        &self,
+        simd: S,
+        low: [i32; 3],
+        high: [i32; 3],
+        mut visit: impl FnMut(usize) -> bool,
+    ) {
         // For each level, which parent is being looked at, and which of its boxes are still to be.
         let mut left = [(0usize, 0u32); MOST_LEVELS];
         let mut level = self.levels.len() - 1;
-        left[level] = (0, self.levels[level][0].meeting(low, high));
+        left[level] = (0, self.levels[level][0].meeting(simd, low, high));
         loop {
             let (parent, bits) = left[level];
             if bits == 0 {
@@ -100,7 +106,7 @@ impl Boxes {
                 // A box as wide as i32 meets even the empty ones.
                 if let Some(eight) = self.levels[level - 1].get(at) {
                     level -= 1;
-                    left[level] = (at, eight.meeting(low, high));
+                    left[level] = (at, eight.meeting(simd, low, high));
                 }
             } else if at < self.blocks && !visit(at) {
                 return;

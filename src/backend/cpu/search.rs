@@ -1,5 +1,7 @@
 //! One thread's way to ask the index.
 
+use fearless_simd::{Level, Simd, dispatch};
+
 use super::boxes::{Boxes, Queue};
 use super::index::{Center, CpuIndex, Finder};
 use super::near::{Near, Region, Wanted};
@@ -23,6 +25,8 @@ const MOST_CANDIDATES: (usize, usize) = (512, 16);
 #[derive(Debug)]
 pub(super) struct Search<'i> {
     index: &'i CpuIndex<'i>,
+    /// The widest instructions that this machine has.
+    level: Level,
     near: Near<f32>,
     wide: Near<f64>,
     /// The box of queries; what is gathered around it, if anything is, and for which number of neighbours.
@@ -61,8 +65,13 @@ enum Give {
 
 impl<'i> Search<'i> {
     pub(super) fn new(index: &'i CpuIndex<'i>) -> Self {
+        Self::on(index, Level::new())
+    }
+
+    fn on(index: &'i CpuIndex<'i>, level: Level) -> Self {
         Self {
             index,
+            level,
             near: Near::default(),
             wide: Near::default(),
             home: [[0; 3]; 2],
@@ -102,20 +111,20 @@ impl<'i> Search<'i> {
 
     /// The members of a neighbourhood, as (squared distance, index) in that order.
     pub(super) fn neighbors(&mut self, center: Center, rule: Rule) -> &[(u64, u32)] {
-        self.search(center, rule, Give::Sorted);
+        self.search_for(center, rule, Give::Sorted);
         &self.found
     }
 
     /// The same members' indices in any order, which takes no sorting.
     pub(super) fn in_any_order(&mut self, center: Center, rule: Rule) -> &[u32] {
-        self.search(center, rule, Give::Members);
+        self.search_for(center, rule, Give::Members);
         &self.in_any_order
     }
 
     /// Offsets of the members from the centre in any order, axis by axis: exact in f64.
     #[inline(always)]
-    fn offsets(&mut self, center: Center, rule: Rule) -> Offsets<'_> {
-        self.search(center, rule, Give::Offsets);
+    fn offsets<S: Simd>(&mut self, simd: S, center: Center, rule: Rule) -> Offsets<'_> {
+        self.search(simd, center, rule, Give::Offsets);
         self.by_axis.each_ref().map(|axis| &axis[..])
     }
 
@@ -123,13 +132,13 @@ impl<'i> Search<'i> {
     pub(super) fn count(&mut self, around: Center, scales: &Scales) -> usize {
         match scales.has_optimal() {
             true => self.first(around, scales).len(),
-            false => self.offsets(around, scales.rule)[0].len(),
+            false => self.in_any_order(around, scales.rule).len(),
         }
     }
 
     /// Finds the members of a neighbourhood, for [`members`](Self::members).
     pub(super) fn find(&mut self, center: Center, rule: Rule) {
-        self.search(center, rule, Give::Sorted);
+        self.search_for(center, rule, Give::Sorted);
     }
 
     /// What [`find`](Self::find) found: (squared distance, index) in that order, and the offsets from the centre.
@@ -149,9 +158,20 @@ impl<'i> Search<'i> {
     }
 
     /// Sums over the neighbourhoods. Only those that are told apart by their members' number take sorting.
-    #[inline(always)]
     pub(super) fn moments(
         &mut self,
+        around: Center,
+        scales: &Scales,
+        with_distances: bool,
+        out: &mut [Moments],
+    ) {
+        dispatch!(self.level, simd => self.moments_with(simd, around, scales, with_distances, out));
+    }
+
+    #[inline(always)]
+    fn moments_with<S: Simd>(
+        &mut self,
+        simd: S,
         around: Center,
         scales: &Scales,
         with_distances: bool,
@@ -160,36 +180,39 @@ impl<'i> Search<'i> {
         let foreign = around.is_foreign();
         match (&scales.ends, &mut *out) {
             (Ends::Counts(_, None), [moments]) => {
-                *moments = Moments::by_axis(self.offsets(around, scales.rule), foreign, with_distances);
+                let offsets = self.offsets(simd, around, scales.rule);
+                Moments::by_axis(simd, offsets, foreign, with_distances, moments);
             }
             (Ends::Limits(limits), _) => {
-                self.moments_within(around, scales.rule, limits, with_distances, out)
+                self.moments_within(simd, around, scales.rule, limits, with_distances, out)
             }
             (Ends::Counts(counts, range), _) => {
-                self.search(around, scales.rule, Give::Ordered);
+                self.search(simd, around, scales.rule, Give::Ordered);
                 let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
                 let lengths = self.lengths.by_count(counts, *range, offsets);
-                Moments::of_beginnings(offsets, lengths, foreign, with_distances, out);
+                Moments::of_beginnings_with(simd, offsets, lengths, foreign, with_distances, out);
             }
         }
     }
 
     /// Sums over the members within each of some squared distances, the largest of which is the rule's.
-    fn moments_within(
+    #[inline(always)]
+    fn moments_within<S: Simd>(
         &mut self,
+        simd: S,
         around: Center,
         rule: Rule,
         limits: &[(u64, f64)],
         with_distances: bool,
         out: &mut [Moments],
     ) {
-        self.search(around, rule, Give::Offsets);
+        self.search(simd, around, rule, Give::Offsets);
         for (scale, (moments, &(limit, _))) in out.iter_mut().zip(limits).enumerate().rev() {
             if scale + 1 < limits.len() {
                 self.keep_within(limit);
             }
             let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
-            *moments = Moments::by_axis(offsets, around.is_foreign(), with_distances);
+            Moments::by_axis(simd, offsets, around.is_foreign(), with_distances, moments);
         }
     }
 
@@ -206,8 +229,12 @@ impl<'i> Search<'i> {
         self.by_axis.iter_mut().for_each(|axis| axis.truncate(kept));
     }
 
+    fn search_for(&mut self, center: Center, rule: Rule, give: Give) {
+        dispatch!(self.level, simd => self.search(simd, center, rule, give));
+    }
+
     #[inline(always)]
-    fn search(&mut self, center: Center, rule: Rule, give: Give) {
+    fn search<S: Simd>(&mut self, simd: S, center: Center, rule: Rule, give: Give) {
         let index = self.index;
         let (place, own) = index.resolve(center);
         if rule.cuts && own.len() >= rule.k {
@@ -227,7 +254,7 @@ impl<'i> Search<'i> {
             return;
         }
         match &index.finder {
-            Finder::Blocks(boxes) => self.search_blocks(boxes, place, rule, give),
+            Finder::Blocks(boxes) => self.search_blocks(simd, boxes, place, rule, give),
             Finder::Reference(tree) => {
                 tree.find(&index.order, (place, own.len()), rule, &mut self.found);
                 self.in_any_order.clear();
@@ -242,7 +269,7 @@ impl<'i> Search<'i> {
     }
 
     #[inline(always)]
-    fn search_blocks(&mut self, boxes: &Boxes, place: [i32; 3], rule: Rule, give: Give) {
+    fn search_blocks<S: Simd>(&mut self, simd: S, boxes: &Boxes, place: [i32; 3], rule: Rule, give: Give) {
         let order = &self.index.order;
         let wanted = Wanted { k: rule.cuts.then_some(rule.k), limit: rule.limit.unwrap_or(u64::MAX) };
         if self.crowded {
@@ -252,16 +279,16 @@ impl<'i> Search<'i> {
         loop {
             let region = match self.gathered {
                 Some((region, k)) if k == wanted.k => region,
-                _ => self.gather_first(boxes, wanted, place),
+                _ => self.gather_first(simd, boxes, wanted, place),
             };
             let narrow = region.is_narrow();
             let sorted = matches!(give, Give::Ordered | Give::Sorted);
             let selected = match narrow {
-                true => self.near.select(order, place, wanted, region.reach_sq, self.last, sorted),
-                false => self.wide.select(order, place, wanted, region.reach_sq, self.last, sorted),
+                true => self.near.select(simd, order, place, wanted, region.reach_sq, self.last, sorted),
+                false => self.wide.select(simd, order, place, wanted, region.reach_sq, self.last, sorted),
             };
             let Some((count, threshold)) = selected else {
-                self.gather_more(boxes, narrow, rule.k, wanted, place);
+                self.gather_more(simd, boxes, narrow, rule.k, wanted, place);
                 continue;
             };
             self.last = threshold;
@@ -299,63 +326,99 @@ impl<'i> Search<'i> {
 
     /// Gathers candidates again, as far as is surely enough for this query.
     #[cold]
-    fn gather_more(&mut self, boxes: &Boxes, narrow: bool, k: usize, wanted: Wanted, place: [i32; 3]) {
-        let holds = if narrow { self.near.holds(place, k) } else { self.wide.holds(place, k) };
-        // Whoever lacks candidates is followed by others who do.
-        let reach_sq = match holds {
-            Some(bound) => (bound as f64 * 1.1) as u64,
-            None => self.bound(boxes, self.home, k),
-        };
-        self.gather(boxes, reach_sq.min(wanted.limit), wanted, place);
+    fn gather_more<S: Simd>(
+        &mut self,
+        simd: S,
+        boxes: &Boxes,
+        narrow: bool,
+        k: usize,
+        wanted: Wanted,
+        place: [i32; 3],
+    ) {
+        simd.vectorize(
+            #[inline(always)]
+            || {
+                let holds = match narrow {
+                    true => self.near.holds(simd, place, k),
+                    false => self.wide.holds(simd, place, k),
+                };
+                // Whoever lacks candidates is followed by others who do.
+                let reach_sq = match holds {
+                    Some(bound) => (bound as f64 * 1.1) as u64,
+                    None => self.bound(boxes, self.home, k),
+                };
+                self.gather(simd, boxes, reach_sq.min(wanted.limit), wanted, place);
+            },
+        );
     }
 
     /// Gathers candidates around a box that was entered: as far as the rule's radius, else as far as the neighbours of the
     /// box before reached, else as far as is surely enough.
     #[inline(always)]
-    fn gather_first(&mut self, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
+    fn gather_first<S: Simd>(&mut self, simd: S, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
         let reach_sq = match (wanted.k, self.ahead) {
             (None, _) => wanted.limit,
             (Some(_), Some(ahead)) if !self.crowded => (ahead as u64).saturating_add(1),
             (Some(k), _) => self.bound(boxes, self.home, k),
         };
-        self.gather(boxes, reach_sq.min(wanted.limit), wanted, place)
+        self.gather(simd, boxes, reach_sq.min(wanted.limit), wanted, place)
     }
 
     #[inline(always)]
-    fn gather(&mut self, boxes: &Boxes, reach_sq: u64, wanted: Wanted, place: [i32; 3]) -> Region {
-        let order = &self.index.order;
+    fn gather<S: Simd>(
+        &mut self,
+        simd: S,
+        boxes: &Boxes,
+        reach_sq: u64,
+        wanted: Wanted,
+        place: [i32; 3],
+    ) -> Region {
         let is_point = self.home[0] == self.home[1];
         let most = match wanted.k {
             Some(k) if !is_point => MOST_CANDIDATES.0 + k.saturating_mul(MOST_CANDIDATES.1),
             _ => usize::MAX,
         };
         let region = Region { low: self.home[0], high: self.home[1], reach_sq };
-        let fits = match region.is_narrow() {
-            true => self.near.gather(order, boxes, &region, wanted.k, most),
-            false => self.wide.gather(order, boxes, &region, wanted.k, most),
-        };
-        if fits {
-            self.gathered = Some((region, wanted.k));
+        if self.gather_region(simd, boxes, region, wanted.k, most) {
             return region;
         }
-        self.gather_alone(boxes, wanted, place)
+        self.gather_alone(simd, boxes, wanted, place)
     }
 
     /// Gathers candidates of one query of a box around which there are too many: the others of it look for themselves, too.
     #[cold]
-    fn gather_alone(&mut self, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
+    fn gather_alone<S: Simd>(&mut self, simd: S, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
         self.crowded = true;
         self.home = [place; 2];
         let k = wanted.k.unwrap_or(usize::MAX);
         let reach_sq = self.bound(boxes, self.home, k).min(wanted.limit);
-        let (order, low, high) = (&self.index.order, place, place);
-        let region = Region { low, high, reach_sq };
-        match region.is_narrow() {
-            true => self.near.gather(order, boxes, &region, wanted.k, usize::MAX),
-            false => self.wide.gather(order, boxes, &region, wanted.k, usize::MAX),
-        };
-        self.gathered = Some((region, wanted.k));
+        let region = Region { low: place, high: place, reach_sq };
+        simd.vectorize(
+            #[inline(always)]
+            || self.gather_region(simd, boxes, region, wanted.k, usize::MAX),
+        );
         region
+    }
+
+    /// Whether no more than `most` candidates were there to be gathered.
+    #[inline(always)]
+    fn gather_region<S: Simd>(
+        &mut self,
+        simd: S,
+        boxes: &Boxes,
+        region: Region,
+        k: Option<usize>,
+        most: usize,
+    ) -> bool {
+        let order = &self.index.order;
+        let fits = match region.is_narrow() {
+            true => self.near.gather(simd, order, boxes, &region, k, most),
+            false => self.wide.gather(simd, order, boxes, &region, k, most),
+        };
+        if fits {
+            self.gathered = Some((region, k));
+        }
+        fits
     }
 
     /// A squared distance within which every place of a box has `k` points: the k-th of the blocks' nearest the box, taken
@@ -379,6 +442,80 @@ impl<'i> Search<'i> {
         match bounds.len() < k || k == 0 {
             true => u64::MAX,
             false => *bounds.select_nth_unstable(k - 1).1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Lattice;
+    use crate::features::{LANES, eigen_on};
+    use crate::frame::Frame;
+    use crate::watch::Watch;
+
+    /// The sets of instructions that this machine has, the widest included.
+    fn levels() -> Vec<Level> {
+        let widest = Level::new();
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        return [
+            widest.as_sse2().map(Level::Sse2),
+            widest.as_sse4_2().map(Level::Sse4_2),
+            widest.as_avx2().map(Level::Avx2),
+            Some(widest),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        #[cfg(not(any(target_arch = "x86", target_arch = "x86_64")))]
+        vec![widest]
+    }
+
+    /// Members, sums and eigenvalues of every fourth point.
+    fn answers(index: &CpuIndex<'_>, points: &[[i32; 3]], level: Level) -> Vec<String> {
+        let mut search = Search::on(index, level);
+        let mut out = Vec::new();
+        for (i, place) in points.iter().enumerate().step_by(4) {
+            let center = index.center(*place, false);
+            let k = 1 + i % 40;
+            let limit = (i % 3 == 0).then_some(900 + 40 * i as u64);
+            let cuts = i % 5 != 0 || limit.is_none();
+            let rule = Rule { k, cuts, limit, radius: None };
+            let ends = match limit {
+                Some(limit) if !cuts => Ends::Limits(vec![(limit / 4, 1.0), (limit, 2.0)]),
+                _ if i % 7 == 0 => Ends::Counts(vec![1 + k as u32 / 2, k as u32], None),
+                _ => Ends::Counts(vec![k as u32], None),
+            };
+            search.enter([place.map(|v| v - 20), place.map(|v| v + 20)]);
+            out.push(format!("{:?}", search.neighbors(center, rule)));
+            let scales = Scales { rule, ends };
+            let mut moments = vec![Moments::default(); scales.len()];
+            search.moments(center, &scales, true, &mut moments);
+            let mut matrices = [[1.0; 6]; LANES];
+            matrices[i % LANES] = moments[0].scatter_to_f64(moments[0].n);
+            out.push(format!("{moments:?} {:?}", eigen_on(level, &matrices)[i % LANES]));
+        }
+        out
+    }
+
+    #[test]
+    fn every_instruction_set_gives_the_same_bits() {
+        let mut state = 5u32;
+        let mut next = |bound: i32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as i32 % bound
+        };
+        let mut points: Vec<[i32; 3]> = (0..3000).map(|_| [next(900), next(900), next(40)]).collect();
+        points.extend((0..300).map(|i| [i % 9, 5000, 0]));
+        // Beyond what f32 holds.
+        points.extend((0..40).map(|i| [(1 << 25) + next(1 << 24), i * (1 << 20), next(9)]));
+        let lattice = Lattice::new(points[..].into(), Frame::new([0.0; 3], 0.01).unwrap()).unwrap();
+        let index = CpuIndex::new(&lattice, &Watch::default()).unwrap();
+        let expected = answers(&index, &points, Level::new());
+        let others = levels();
+        assert!(!others.is_empty());
+        for level in others {
+            assert!(answers(&index, &points, level) == expected, "{level:?}");
         }
     }
 }

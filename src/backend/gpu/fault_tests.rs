@@ -159,15 +159,22 @@ fn device_of(gpu: &Gpu) -> &Arc<Device> {
     &gpu.context.device
 }
 
+fn makes_pipelines(site: Site) -> bool {
+    matches!(site, Site::Shader | Site::Pipeline)
+}
+
 /// Pipelines are made again, and may fail to.
 fn forget_pipelines(engine: &Engine) {
     engine.gpu.as_deref().unwrap().context.pipelines.forget();
 }
 
-/// How often each step is reached in a call that nothing happens to.
+/// How often a step is reached in a call that nothing happens to.
 fn reached(bench: &mut Bench, engine: &Engine, ask: Ask, site: Site) -> (usize, Answer) {
     let device = device(engine);
-    forget_pipelines(engine);
+    // Compiling is most of what these tests wait for.
+    if makes_pipelines(site) {
+        forget_pipelines(engine);
+    }
     device.faults.disarm();
     let (answer, report) = bench.timed(engine, ask).unwrap();
     assert!(report.chunks >= 10, "{} chunks", report.chunks);
@@ -235,7 +242,7 @@ fn steps_that_fail(ask: Ask) {
                     let what = format!(
                         "{ask:?}, {backend:?}, {slots} slots: {site:?} {index} of {count}, {times} times"
                     );
-                    if matches!(site, Site::Shader | Site::Pipeline) {
+                    if makes_pipelines(site) {
                         forget_pipelines(&engine);
                     }
                     device.faults.arm(site, Kind::Step, index, times);
@@ -243,7 +250,7 @@ fn steps_that_fail(ask: Ask) {
                     let happened = device.faults.disarm();
                     // Slots that need one pipeline at one time make it once: their number is no other each time, but their
                     // order may be. All other steps come as often as before.
-                    let sure = slots == 1 || !matches!(site, Site::Shader | Site::Pipeline);
+                    let sure = slots == 1 || !makes_pipelines(site);
                     assert!(happened > 0 || !sure, "{what}: never happened");
                     match (done, error.filter(|_| happened > 0)) {
                         (Ok((answer, report)), None) => {
@@ -309,8 +316,8 @@ fn losses(kind: Kind, shared: bool) {
         let on_cpu = bench.cpu(ask);
         for slots in [1, 3] {
             let setting = Setting { slots, shared };
+            let engine = bench.engine(Backend::Gpu, setting);
             for site in sites {
-                let engine = bench.engine(Backend::Gpu, setting);
                 let (count, _) = reached(&mut bench, &engine, ask, site);
                 for (turn, index) in indices(count, 2).into_iter().enumerate() {
                     // Modes take turns, but for a full run.
@@ -403,7 +410,7 @@ fn panics_become_errors() {
                         let what = format!(
                             "{ask:?}, {backend:?}, {slots} slots: panic at {site:?} {index} of {count}"
                         );
-                        if site == Site::Shader {
+                        if makes_pipelines(site) {
                             forget_pipelines(&engine);
                         }
                         device.faults.arm(site, Kind::Panic, index, 1);

@@ -95,7 +95,7 @@ macro_rules! real {
                     $lanes::splat(simd, query[2]),
                 );
                 let within = $lanes::splat(simd, within);
-                let mut beyond = $whole::splat(simd, 0);
+                let mut negated = $whole::splat(simd, 0);
                 for (dist, &eight) in dist.iter_mut().zip(eights) {
                     let eight = eight as usize;
                     let x = $lanes::load_array_ref(simd, &x[eight]) - query_x;
@@ -103,19 +103,19 @@ macro_rules! real {
                     let z = $lanes::load_array_ref(simd, &z[eight]) - query_z;
                     let dist_sq = x * x + y * y + z * z;
                     dist_sq.store_array(dist);
-                    beyond += dist_sq.simd_le(within).to_vector();
+                    negated += dist_sq.simd_le(within).to_vector();
                 }
-                -i64::from(beyond.reduce_sum()) as usize
+                -i64::from(negated.reduce_sum()) as usize
             }
             #[inline(always)]
             fn count<S: Simd>(simd: S, dist: &[[Self; LANES]], within: Self) -> usize {
                 let within = $lanes::splat(simd, within);
-                let mut beyond = $whole::splat(simd, 0);
+                let mut negated = $whole::splat(simd, 0);
                 for dist in dist {
                     // A lane of a mask is -1 or 0.
-                    beyond += $lanes::load_array_ref(simd, dist).simd_le(within).to_vector();
+                    negated += $lanes::load_array_ref(simd, dist).simd_le(within).to_vector();
                 }
-                -i64::from(beyond.reduce_sum()) as usize
+                -i64::from(negated.reduce_sum()) as usize
             }
             #[inline(always)]
             fn numbers<S: Simd>(numbers: u32x8<S>, which: Mask<Self, S>) -> u32x8<S> {

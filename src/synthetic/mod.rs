@@ -19,7 +19,7 @@ use rng::Rng;
 use settlement::{Plan, Settlement};
 
 /// Names that [`scene`] knows.
-pub const SCENES: [&str; 5] = ["als", "tls", "uniform", "duplicates", "village"];
+pub const SCENES: [&str; 7] = ["als", "tls", "uniform", "plane", "line", "duplicates", "village"];
 
 /// What a point was sampled from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -134,7 +134,9 @@ impl Scene {
 ///
 /// * `als`: an airborne scan of a suburb, about 12 points/m² whatever their number, colour and near-infrared.
 /// * `tls`: a terrestrial scan of a yard from one place, density falling with the square of the range.
-/// * `uniform`: a filled cube.
+/// * `uniform`: a filled cube, eight points a cubic metre.
+/// * `plane`: a level square, eight points a square metre.
+/// * `line`: along x, 25 points a metre: 2^24 quanta hold four million.
 /// * `duplicates`: `als` in which 30 % of the points repeat another one exactly, some thousands of times.
 /// * `village`: [`village`].
 ///
@@ -144,7 +146,9 @@ pub fn scene(name: &str, points: usize, seed: u64) -> Option<Scene> {
     match name {
         "als" => Some(suburb(points, seed)),
         "tls" => Some(yard(points, seed)),
-        "uniform" => Some(uniform(points, seed)),
+        "uniform" => Some(uniform(points, seed, DVec3::ONE * (points as f64 / 8.0).cbrt())),
+        "plane" => Some(uniform(points, seed, DVec3::new(1.0, 1.0, 0.0) * (points as f64 / 8.0).sqrt())),
+        "line" => Some(uniform(points, seed, DVec3::X * (points as f64 / 25.0))),
         "duplicates" => Some(duplicates(points, seed)),
         "village" => Some(village(points, seed)),
         _ => None,
@@ -173,11 +177,10 @@ fn yard(points: usize, seed: u64) -> Scene {
     assemble(points, frame, yard.noise, false, |i| yard.sample(i), terrestrial::Yard::scan)
 }
 
-fn uniform(points: usize, seed: u64) -> Scene {
-    let side = (points as f64 / 8.0).cbrt();
+fn uniform(points: usize, seed: u64, size: DVec3) -> Scene {
     let sample = |i: usize| {
         let mut rng = Rng::of(&[seed, i as u64]);
-        let position = DVec3::new(rng.unit(), rng.unit(), rng.unit()) * side;
+        let position = DVec3::new(rng.unit(), rng.unit(), rng.unit()) * size;
         Sample { position, ..Sample::default() }
     };
     let mut scene = assemble(points, frame([0.0; 3], 0.01), 0.0, false, sample, |_| 0);

@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "scene")]
     input: Option<PathBuf>,
     /// Synthetic scene to measure on [default: als].
-    #[arg(long, value_name = "NAME", value_parser = ["als", "tls", "uniform", "duplicates"])]
+    #[arg(long, value_name = "NAME", value_parser = ["als", "tls", "uniform", "plane", "line", "duplicates"])]
     scene: Option<String>,
     /// Points of the scene [default: 1000000], or how many of the file's first points to take [default: all].
     #[arg(long, value_name = "N")]

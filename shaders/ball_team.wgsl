@@ -7,7 +7,7 @@ var<workgroup> all_seen: atomic<u32>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let queued = queued_for(group, lane);
+    let queued = queued_for(group, lane, 0u);
     if (queued == NO_NEIGHBOR) {
         return;
     }

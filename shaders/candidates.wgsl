@@ -61,14 +61,21 @@
                     let begin = cell_starts[row + x_low];
                     let stop = cell_starts[row + x_high + 1u];
                     if (stop > begin) {
+                        steps += stop - begin;
                         #if KEYED
-                        unfit = held == RANGES || stop - begin > MOST_IN_RANGE;
-                        ranges[min(held, RANGES - 1u) * WORKGROUP + lane] = (begin << RANGE_BITS) | (stop - begin);
+                        // What is longer than a range may be takes several.
+                        var from_here = begin;
+                        while (from_here < stop && held < RANGES) {
+                            let length = min(stop - from_here, MOST_IN_RANGE);
+                            ranges[held * WORKGROUP + lane] = (from_here << RANGE_BITS) | length;
+                            held += 1u;
+                            from_here += length;
+                        }
+                        unfit = from_here < stop;
                         #else
                         ranges[held * WORKGROUP + lane] = vec2<u32>(begin, stop);
-                        #end
                         held += 1u;
-                        steps += stop - begin;
+                        #end
                     }
                 }
                 y += 1u;
@@ -90,7 +97,11 @@
                 }
                 more = cube.z <= cube_high.z;
             }
-            if (steps > min(MOST_STEPS, batch.steps)) {
+            #if KEYED
+            if (steps > most_steps) {
+            #else
+            if (steps > batch.steps) {
+            #end
                 // Checked before the points are visited: a crowded place costs its straggler nothing here.
                 given_up = true;
                 more = false;
@@ -114,9 +125,8 @@
             var stop = ranges[lane].y;
             #end
             loop {
-                let candidate = sorted[j];
                 #body
-                j += 1u;
+                j += #stride;
                 if (j >= stop) {
                     slot += 1u;
                     if (slot >= held) {

@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let count = cube_counts[i];
-    let cell = max(min(grid.k, 32u), grid.k / 2u);
+    let cell = max(min(grid.k, 20u), grid.k / 2u);
     var n = 0u;
     if (count > 0u) {
         n = clamp(u32(sqrt(f32(count) / f32(grid.long * cell)) + 0.5), 1u, MAX_CUTS);

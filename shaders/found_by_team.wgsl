@@ -45,7 +45,6 @@
                     given_up = steps > batch.steps;
                     if (!given_up) {
                         for (var j = begin + offset; j < stop; j += stride) {
-                            let candidate = sorted[j];
                             #body
                         }
                     }

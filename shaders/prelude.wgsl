@@ -25,6 +25,8 @@ struct Grid {
     limit: u32,
     // How many times as long as wide cubes are, along x, where rows of cells lie: a power of two, and at most the cells a point.
     long: u32,
+    // Workgroups that go through the queries that are left in the end; 0 if each of those has an invocation instead.
+    crew: u32,
     // Where several neighbourhoods of a query end: numbers of members or squared distances, ascending. Then, for the optimal
     // number, its least, its most and the step.
     ends: array<vec4<u32>, 4>,

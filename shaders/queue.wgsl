@@ -46,3 +46,8 @@ fn leave(list: u32, query: u32) {
     let at = atomicAdd(&queue[list], 1u);
     atomicStore(&queue[entry_of(list, at)], query);
 }
+
+// Whether the queries left are few enough for a crew.
+fn is_for_crew(queued: u32) -> bool {
+    return queued <= grid.crew * CREW_TURNS;
+}

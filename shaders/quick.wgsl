@@ -34,6 +34,12 @@ fn comes_after(first: u32, second: u32, q: vec3<f32>) -> bool {
     return difference > 0.0 || (difference == 0.0 && bitcast<u32>(a.w) > bitcast<u32>(b.w));
 }
 
+fn key_of(q: vec3<f32>, candidate: vec4<f32>, number: u32, limit: f32, scale: f32) -> u32 {
+    let d = dist_sq(q, candidate);
+    // An integer below 2^23 is the mantissa of its sum with 2^23; the shift takes the exponent off.
+    return select(NO_KEY, (bitcast<u32>(d * scale + 8388608.0) << KEY_BITS) + number, d <= limit);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var position = item(batch, group, lane);
@@ -72,6 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var reach = first_reach(q);
     #end
     var steps = 0u;
+    var most_steps = min(MOST_STEPS, batch.steps);
     var given_up = false;
     // Numbers do not fit, or the list's end is at a distance that others have too.
     var unfit = false;
@@ -80,6 +87,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Fewer than k within the radius: all of them belong.
     var fewer = false;
     var found = false;
+    #if MORE
+    // There was too much within this.
+    var too_far = REACH_LIMIT;
+    #end
     #list_declare
     for (var look = 0u; look < LOOKS; look += 1u) {
         reach = clamp(reach, 1.5, REACH_LIMIT);
@@ -96,27 +107,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let needed = 32u - countLeadingZeros(u32(limit));
         let scale = bitcast<f32>((127u + DISTANCE_BITS - max(needed, DISTANCE_BITS)) << 23u);
         #list_reset
-        #each_candidate
-        let d = dist_sq(q, candidate);
-        // An integer below 2^23 is the mantissa of its sum with 2^23; the shift takes the exponent off.
-        let key = select(NO_KEY, (bitcast<u32>(d * scale + 8388608.0) << KEY_BITS) + (j + tag), d <= limit);
-        if (key < #last) {
-            #list_insert
+        #each_candidates
+        #newcomers NO_KEY : key_of(q, #candidate, #number, limit, scale)
+        if (least < #last) {
+            #list_merge
+        }
+        #end
+        #if MORE
+        if ((given_up || unfit) && look + 1u < LOOKS && most_steps < batch.steps) {
+            // Beside a crowd: fewer of it are in the way of what may be nearer.
+            too_far = reach;
+            reach *= 0.6;
+            most_steps = min(steps + MOST_STEPS, batch.steps);
+            given_up = false;
+            unfit = false;
+            continue;
         }
         #end
         if (given_up || unfit) {
             break;
         }
-        if (#kth_key != NO_KEY) {
+        if (#kth != NO_KEY) {
             #if PROBE
-            reach = max(sqrt(f32(#kth_key >> KEY_BITS) / scale), 1.0);
+            reach = max(sqrt(f32(#kth >> KEY_BITS) / scale), 1.0);
             #else
             found = true;
-            tied = #next_key >> KEY_BITS == #kth_key >> KEY_BITS;
-            unfit = tied && #last >> KEY_BITS == #kth_key >> KEY_BITS;
+            tied = #next >> KEY_BITS == #kth >> KEY_BITS;
+            unfit = tied && #last >> KEY_BITS == #kth >> KEY_BITS;
             if (unfit) {
                 // All at the k-th distance lie within this.
-                reach = sqrt(f32((#kth_key >> KEY_BITS) + 1u) / scale) * 1.000001 + 1.0;
+                reach = sqrt(f32((#kth >> KEY_BITS) + 1u) / scale) * 1.000001 + 1.0;
             }
             #end
             break;
@@ -136,18 +156,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
         // Beside a surface nothing is seen for long, then thousands of points at once.
         reach = reach * clamp(1.2 * wanted, 1.25, select(2.0, 1.6, seen < 2u));
+        #if MORE
+        if (reach >= 0.95 * too_far && too_far < REACH_LIMIT) {
+            reach = too_far;
+            break;
+        }
+        #end
     }
     #if PROBE
     output[probe] = bitcast<u32>(reach);
     #else
     if (unfit || !found) {
         output[first_word(row)] = bitcast<u32>(reach);
+        if (found) {
+            leave(TO_TIED, position);
+            return;
+        }
         #if MORE
         leave(TO_LAST, position);
         #else
-        if (found) {
-            leave(TO_LAST, position);
-        } else if (unfit || given_up) {
+        if (unfit || given_up) {
             leave(TO_MORE, position);
         } else {
             #if FIRST
@@ -161,7 +189,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if (tied) {
         // The worst of those takes the place after the list.
-        let level = #kth_key >> KEY_BITS;
+        let level = #kth >> KEY_BITS;
         #list_levels
         #list_positions
         #list_worst

@@ -1,14 +1,20 @@
-// One invocation: one point of the chunk, in cell order, or one query that is no point of it (FOREIGN); finds the squared distance of its farthest member, then writes
-// the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
+// One invocation: one point of the chunk, in cell order, or one query that is no point of it (FOREIGN); finds the squared
+// distance of its farthest member, then writes the record of its neighbourhood's exact sums, or the sorted list of its members (LISTS). The farthest member is the k-th
 // (default), the k-th unless it lies beyond a radius (WITHIN), or whatever a radius holds (BALL): then there can be records
 // for several radii at once, the members' number (COUNTS), their indices in any order (FILL), or whether some are
 // far below and some not so far (BENEATH).
 //
-// The k smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Points at
-// exactly the k-th distance are settled afterwards, by index. The indices of short lists stand beside them (PAIRS); those
-// of others are found in a second round.
+// The k + 1 smallest squared distances stand in named scalars: runtime-indexed private arrays spill. Members are found in
+// a second round. Points at exactly the k-th distance are settled before it, by index: the smallest take the slots then.
 
 var<workgroup> ranges: array<vec2<u32>, RANGES * WORKGROUP>;
+
+// What is sought the least of: squared distances, or the indices of points at one. Those of a chunk are below 2^24, so that
+// distances' type holds them.
+fn sought(q: vec3<f32>, candidate: vec4<f32>, by_index: bool, distance: Dist) -> Dist {
+    let d = dist_sq(q, candidate);
+    return select(d, select(FAR, Dist(bitcast<u32>(candidate.w)), d == distance), by_index);
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -17,10 +23,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     #if QUEUED
+    #if LAST
+    let tied = atomicLoad(&queue[TO_TIED]);
+    let others = atomicLoad(&queue[TO_LAST]);
+    let rest = select(others, 0u, is_for_crew(others));
+    if (position >= tied + rest) {
+        return;
+    }
+    let is_tied = position < tied;
+    let list = select(TO_LAST, TO_TIED, is_tied);
+    let queued = atomicLoad(&queue[entry_of(list, select(position - tied, position, is_tied))]);
+    #else
     if (position >= atomicLoad(&queue[TAKEN])) {
         return;
     }
     let queued = atomicLoad(&queue[entry_of(TAKEN, position)]);
+    #end
     position = queued & ~LOOKED_FAR;
     #end
     let own = query_of(position);
@@ -43,11 +61,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let bound = FAR;
     #end
     #list_declare
-    #if PAIRS
-    // Distance of the nearest candidate that is not in the list.
-    var lost = FAR;
-    #end
     var found = false;
+    var last = FAR;
+    // Of the points at exactly the k-th distance those up to an index belong: so many of them.
+    var by_index = false;
+    var wanted_of_tied = 0u;
+    var cut = FAR;
+    var most = bound;
     // Fewer than k within the radius: all of them belong.
     var fewer = false;
     #if LAST
@@ -62,55 +82,66 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     reach = clamp(reach, 1.5, REACH_LIMIT);
     for (var attempt = 0u; attempt < ATTEMPTS; attempt += 1u) {
         #list_reset
-        var seen = 0u;
-        #if PAIRS
-        lost = FAR;
-        #end
-        #each_candidate
-        let d = dist_sq(q, candidate);
-        #if PAIRS
-        lost = min(lost, max(d, #last));
-        #end
-        if (d < #last) {
-            seen += 1u;
-            #list_insert
+        #each_candidates
+        #newcomers FAR : sought(q, #candidate, by_index, last)
+        if (least < #last) {
+            #list_merge
         }
         #end
         if (given_up) {
             break;
         }
-        if (#last < bound) {
-            if (f32(#last) <= reach * reach) {
+        if (by_index) {
+            #list_pick
+            break;
+        }
+        if (#kth < bound) {
+            if (f32(#kth) <= reach * reach) {
                 found = true;
+                last = #kth;
+                #if RECORDS
+                if (#next == last) {
+                    var nearer = 0u;
+                    #list_nearer
+                    wanted_of_tied = grid.k - nearer;
+                    by_index = true;
+                    most = FAR;
+                    reach = sqrt(f32(last)) * 1.000001 + 0.5;
+                    continue;
+                }
+                #end
                 break;
             }
             // k points were found, not surely the nearest: all nearer ones lie within the k-th.
-            reach = min(sqrt(f32(#last)) * 1.000001 + 1.0, REACH_LIMIT);
+            reach = min(sqrt(f32(#kth)) * 1.000001 + 1.0, REACH_LIMIT);
         } else {
             #if WITHIN
             if (bound < FAR && reach * reach >= f32(bound)) {
                 found = true;
                 fewer = true;
+                last = Dist(grid.limit);
                 break;
             }
             #end
             if (reach >= REACH_LIMIT) {
                 break;
             }
+            var seen = 0u;
+            #list_count
             let wanted = sqrt(f32(grid.k) / f32(max(seen, 1u)));
             // Beside a surface nothing is seen for long, then thousands of points at once.
             #if FAR_QUEUED
-            let most = 1.3;
+            let growth = 1.3;
             #else
-            let most = select(4.0, 1.6, seen < 2u);
+            let growth = select(4.0, 1.6, seen < 2u);
             #end
-            reach = min(reach * clamp(1.2 * wanted, 1.5, most), REACH_LIMIT);
+            reach = min(reach * clamp(1.2 * wanted, 1.5, growth), REACH_LIMIT);
             #if WITHIN
             reach = min(reach, sqrt(f32(bound)) * 1.000001 + 1.0);
             #end
         }
     }
-    if (!found) {
+    if (!found || given_up) {
         #if FAR_QUEUED
         leave(TO_CPU, row);
         #else
@@ -118,11 +149,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         #end
         return;
     }
-    #if WITHIN
-    let last = select(#last, Dist(grid.limit), fewer);
-    #else
-    let last = #last;
-    #end
     #end
     let faces = min(q - grid.face_low, grid.face_high - q);
     if (!within_face(last, min(faces.x, min(faces.y, faces.z)))) {
@@ -138,12 +164,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #if LISTS
     let first = row * grid.k;
     let list_offset = grid.rows * grid.k;
-    #if PAIRS
-    if (lost > last) {
-        #list_order
-        #list_write_indices
-    } else {
-    #end
     #list_clear
     #each_candidate
     let d = dist_sq(q, candidate);
@@ -179,9 +199,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         #end
         return;
     }
-    #if PAIRS
-    }
-    #end
     #list_write
     #else
     #if BALL
@@ -237,44 +254,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #end
     #else
     var sums = no_sums();
-    // Of the points at exactly the k-th distance those up to this index belong.
-    var cut = NO_NEIGHBOR;
-    for (var round = 0u; round < 2u; round += 1u) {
-        sums = no_sums();
-        var nearer = 0u;
-        #each_candidate
-        let d = dist_sq(q, candidate);
-        if (d <= last && (d < last || bitcast<u32>(candidate.w) <= cut)) {
-            nearer += u32(d < last);
-            sums = with_member(sums, vec3<i32>(candidate.xyz - q), dist_to_u32(d));
-        }
-        #end
-        if (sums.count == grid.k || fewer || given_up) {
-            break;
-        }
-        // Too many at the k-th distance: find the index of the last one that belongs, four at a time.
-        var wanted = grid.k - nearer;
-        var above = 0u;
-        for (var guard = 0u; guard < 33u && wanted > 0u && !given_up; guard += 1u) {
-            var i0 = NO_NEIGHBOR;
-            var i1 = NO_NEIGHBOR;
-            var i2 = NO_NEIGHBOR;
-            var i3 = NO_NEIGHBOR;
-            #each_candidate
-            let index = bitcast<u32>(candidate.w);
-            if (index >= above && dist_sq(q, candidate) == last) {
-                i3 = max(i2, min(i3, index));
-                i2 = max(i1, min(i2, index));
-                i1 = max(i0, min(i1, index));
-                i0 = min(i0, index);
-            }
-            #end
-            let taken = min(wanted, 4u);
-            cut = select(select(select(i3, i2, taken == 3u), i1, taken == 2u), i0, taken == 1u);
-            wanted -= taken;
-            above = cut + 1u;
-        }
+    #each_candidate
+    let d = dist_sq(q, candidate);
+    if (d <= last && (d < last || Dist(bitcast<u32>(candidate.w)) <= cut)) {
+        sums = with_member(sums, vec3<i32>(candidate.xyz - q), dist_to_u32(d));
     }
+    #end
     if (given_up || !(fewer || sums.count == grid.k)) {
         #if FAR_QUEUED
         leave(TO_CPU, row);

@@ -13,10 +13,16 @@ var<workgroup> listed: array<vec2<u32>, LISTED>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let queued = queued_for(group, lane);
-    if (queued == NO_NEIGHBOR) {
-        return;
+    for (var turn = 0u; turn < TURNS; turn += 1u) {
+        let queued = queued_for(group, lane, turn);
+        if (queued == NO_NEIGHBOR) {
+            return;
+        }
+        answer(queued, lane);
     }
+}
+
+fn answer(queued: u32, lane: u32) {
     let own = query_of(queued & ~LOOKED_FAR);
     let q = own.at;
     let row = own.row;
@@ -25,9 +31,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     #else
     let bound = FAR;
     #end
+    let most = bound;
     var steps = 0u;
     var given_up = false;
+    #if CREW
+    // How far the quick kernel thinks that this has to look.
+    var reach = bitcast<f32>(output[first_word(row)]);
+    #else
     var reach = first_reach(q);
+    #end
     reach = max(reach, select(0.0, NARROW_LIMIT, (queued & LOOKED_FAR) != 0u));
     reach = clamp(reach, 1.5, REACH_LIMIT);
     #if WITHIN

@@ -11,13 +11,21 @@ const AGAIN: u32 = 0u;
 const FOUND: u32 = 1u;
 const LEFT: u32 = 2u;
 
-// The queue's word of this workgroup's query; NO_NEIGHBOR if there is none.
-fn queued_for(group: vec3<u32>, lane: u32) -> u32 {
+// The queue's word of this workgroup's query of that turn; NO_NEIGHBOR if there is none, or more (CREW) than a crew takes.
+fn queued_for(group: vec3<u32>, lane: u32, turn: u32) -> u32 {
     if (lane == 0u) {
-        let which = batch.first + group.y * batch.width + group.x;
+        let own = batch.first + group.y * batch.width + group.x;
+        let queued = atomicLoad(&queue[TAKEN]);
+        #if CREW
+        let which = turn * grid.crew + own;
+        let few = is_for_crew(queued);
+        #else
+        let which = own;
+        let few = true;
+        #end
         entry = NO_NEIGHBOR;
-        if (which < batch.end && which < atomicLoad(&queue[TO_WIDE])) {
-            entry = atomicLoad(&queue[entry_of(TO_WIDE, which)]);
+        if (few && own < batch.end && which < queued) {
+            entry = atomicLoad(&queue[entry_of(TAKEN, which)]);
         }
     }
     return workgroupUniformLoad(&entry);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 
 use super::budget::{Cut, STRAGGLER_SHARE};
-use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Subject};
+use super::kernel::{Evaluate, Kernel, Needs, Output, Search, Subject, crew};
 use super::layout::{self, Grid, Scale};
 use super::pool::{Buffer, Request};
 use super::readback::Waiting;
@@ -430,8 +430,11 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         report.add("pack", start.elapsed());
         let (attributes, rule) = (&self.job.attributes, self.scales.rule);
         let share = |full: u16| 1.0 / f32::from(full.max(1));
+        let has_crew = queries.is_none() && self.context.device.for_hardware.load(Relaxed);
+        let crew = if has_crew { crew(points as u32) } else { 0 };
+        let own = grid(loaded, self.job.lattice, rows as u32, rule);
         Ok(Resident {
-            grid: Grid { ends: self.ends(), ..grid(loaded, self.job.lattice, rows as u32, rule) },
+            grid: Grid { ends: self.ends(), crew, ..own },
             scale: Scale {
                 quantum: self.job.lattice.frame.quantum() as f32,
                 rgb: share(attributes.rgb_full),
@@ -533,7 +536,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let cells = n * u64::from(CELLS_PER_POINT) + 1;
         let cube_counts = self.storage(cubes * 4, "cube counts")?;
         let cube_cuts = self.storage(cubes * 4, "cube cuts")?;
-        let cube_bases = self.storage(cubes * 4, "cube bases")?;
+        let cube_bases = self.storage((cubes + 1) * 4, "cube bases")?;
         let cell_starts = self.storage(cells * 4, "cell starts")?;
         let places = self.storage(n * 8, "places")?;
         let sorted = self.storage(n * 16, "sorted points")?;
@@ -543,7 +546,6 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let probes = if self.scales.rule.cuts { u64::from(PROBES) * 4 } else { 0 };
         let cube_reaches = self.storage(cubes * probes, "cube reaches")?;
         recorder.clear(&cube_counts, cubes * 4);
-        recorder.clear(&cell_starts, cells * 4);
         recorder.clear(&queue, COUNTERS);
         let positions = &resident.positions;
         let points = resident.points;
@@ -556,10 +558,17 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
                 u32::MAX,
             )?,
         ];
-        let mut scratch = self.scan(recorder, &cube_bases, cubes as u32, &mut steps)?;
+        // The last one's value does not matter: its sum is the number of cells.
+        let mut scratch = self.scan(recorder, &cube_bases, cubes as u32 + 1, None, &mut steps)?;
+        steps.push(recorder.step(
+            &Kernel::ClearCells,
+            &[&cube_bases, &cell_starts],
+            cells as u32,
+            u32::MAX,
+        )?);
         let buffers = [positions, &cube_cuts, &cube_bases, &cell_starts, &places];
         steps.push(recorder.step(&Kernel::CountCells, &buffers, points, u32::MAX)?);
-        scratch.extend(self.scan(recorder, &cell_starts, cells as u32, &mut steps)?);
+        scratch.extend(self.scan(recorder, &cell_starts, cells as u32, Some(&cube_bases), &mut steps)?);
         let buffers = [positions, &places, &cell_starts, &sorted];
         steps.push(recorder.step(&Kernel::Scatter, &buffers, points, u32::MAX)?);
         recorder.pass("index", &steps);
@@ -567,23 +576,27 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(Index { sorted, cube_cuts, cube_bases, cell_starts, queue, cube_reaches, _scratch: scratch })
     }
 
-    /// Exclusive prefix sum in place: blocks, then their totals likewise, then the totals added back.
+    /// Exclusive prefix sum in place: blocks, then their totals likewise, then the totals added back; of the cells that
+    /// `used` counts, if it is given, and of no values after those.
     fn scan(
         &self,
         recorder: &mut Recorder<'_>,
         values: &Buffer,
         items: u32,
+        used: Option<&Buffer>,
         steps: &mut Vec<Step>,
     ) -> Result<Vec<Buffer>> {
-        let per_block = Kernel::Scan.items_per_group();
+        let (scan, add) = (Kernel::Scan { used: used.is_some() }, Kernel::ScanAdd { used: used.is_some() });
+        let per_block = scan.items_per_group();
         debug_assert_eq!(per_block % SCAN_ITEMS, 0);
         let blocks = items.div_ceil(per_block);
         let totals = self.storage(u64::from(blocks) * 4, "prefix sums")?;
-        steps.push(recorder.step(&Kernel::Scan, &[values, &totals], items, u32::MAX)?);
+        let buffers: Vec<&Buffer> = [values, &totals].into_iter().chain(used).collect();
+        steps.push(recorder.step(&scan, &buffers, items, u32::MAX)?);
         let mut held = Vec::new();
         if blocks > 1 {
-            held = self.scan(recorder, &totals, blocks, steps)?;
-            steps.push(recorder.step(&Kernel::ScanAdd, &[values, &totals], items, u32::MAX)?);
+            held = self.scan(recorder, &totals, blocks, None, steps)?;
+            steps.push(recorder.step(&add, &buffers, items, u32::MAX)?);
         }
         held.push(totals);
         Ok(held)
@@ -741,6 +754,7 @@ fn gpu_stage(stage: &'static str) -> &'static str {
         "probe" => "gpu probe",
         "search again" => "gpu search again",
         "search more" => "gpu search more",
+        "search crew" => "gpu search crew",
         "search last" => "gpu search last",
         "search wide" => "gpu search wide",
         "features" => "gpu features",
@@ -840,7 +854,8 @@ fn grid(loaded: &Loaded, lattice: &Lattice<'_>, rows: u32, rule: Rule) -> Grid {
         // `Search::first` refuses limits that do not fit where they matter.
         limit: rule.limit.map_or(u32::MAX, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
         long: long as u32,
-        pad: [0; 3],
+        crew: 0,
+        pad: [0; 2],
         ends: [0; MOST_ENDS],
     }
 }

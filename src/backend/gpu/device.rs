@@ -145,6 +145,8 @@ pub(crate) struct Device {
     pub(crate) software: bool,
     /// Steps that an invocation of a search may take before it leaves its query to others.
     pub(crate) steps: u32,
+    /// Searches take many candidates at a time, and workgroups answer the last queries together.
+    pub(crate) for_hardware: AtomicBool,
     /// As [`AdapterInfo::kind`].
     pub(crate) kind: &'static str,
     /// The application has it too: it may poll, submit and destroy it, and it hears of errors and loss.
@@ -220,6 +222,7 @@ impl Device {
             name: info.to_string(),
             software: info.is_software(),
             steps,
+            for_hardware: (!info.is_software()).into(),
             kind: info.kind,
             shared,
             lost: Arc::default(),

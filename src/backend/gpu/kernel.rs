@@ -15,9 +15,15 @@ use crate::scales::Ends;
 pub(crate) enum Kernel {
     CountCubes,
     CutCubes,
+    ClearCells,
     CountCells,
-    Scan,
-    ScanAdd,
+    /// Of cells in use, or of all values.
+    Scan {
+        used: bool,
+    },
+    ScanAdd {
+        used: bool,
+    },
     Scatter,
     Search(Search),
     /// Sorts the lists that a search filled.
@@ -48,6 +54,8 @@ pub(crate) struct Search {
     pub(crate) turn: Turn,
     pub(crate) subject: Subject,
     pub(crate) output: Output,
+    /// How many candidates enter a list together.
+    pub(crate) batch: u32,
 }
 
 /// Which queries a kernel takes, and how.
@@ -61,7 +69,9 @@ pub(crate) enum Turn {
     Again,
     /// Those with more around them than that has room for.
     More,
-    /// Those that keys do not tell apart, or that need more room still.
+    /// Those that need more room still: a workgroup for each, if they are few.
+    Crew,
+    /// The same, if they are many, and those that keys do not tell apart.
     Last,
     /// Those that the others left: too far apart for their distances, or with too much around them.
     Far,
@@ -259,9 +269,10 @@ impl Kernel {
         match self {
             Self::CountCubes => "count_cubes",
             Self::CutCubes => "cut_cubes",
+            Self::ClearCells => "clear_cells",
             Self::CountCells => "count_cells",
-            Self::Scan => "scan",
-            Self::ScanAdd => "scan_add",
+            Self::Scan { .. } => "scan",
+            Self::ScanAdd { .. } => "scan_add",
             Self::Scatter => "scatter",
             Self::Search(_) => "search",
             Self::Sort => "sort",
@@ -278,9 +289,12 @@ impl Kernel {
         match self {
             Self::CountCubes => &[GRID, Batch, Read, ReadWrite],
             Self::CutCubes => &[GRID, Batch, Read, ReadWrite, ReadWrite],
+            Self::ClearCells => &[GRID, Batch, Read, ReadWrite],
             Self::CountCells => &[GRID, Batch, Read, Read, Read, ReadWrite, ReadWrite],
-            Self::Scan => &[Batch, ReadWrite, ReadWrite],
-            Self::ScanAdd => &[Batch, ReadWrite, Read],
+            Self::Scan { used: true } => &[Batch, ReadWrite, ReadWrite, GRID, Read],
+            Self::Scan { used: false } => &[Batch, ReadWrite, ReadWrite],
+            Self::ScanAdd { used: true } => &[Batch, ReadWrite, Read, GRID, Read],
+            Self::ScanAdd { used: false } => &[Batch, ReadWrite, Read],
             Self::Scatter => &[Batch, Read, Read, Read, ReadWrite],
             Self::Search(Search { output: Output::Fill | Output::Beneath(_), .. }) => {
                 &[GRID, Batch, Read, Read, Read, Read, Read, ReadWrite, ReadWrite, Read]
@@ -304,8 +318,11 @@ impl Kernel {
     /// Items that one workgroup takes.
     pub(crate) fn items_per_group(&self) -> u32 {
         match self {
-            Self::Scan | Self::ScanAdd => self.workgroup() * shader::SCAN_ITEMS,
-            Self::Search(Search { turn: Turn::Team, .. }) => 1,
+            Self::ClearCells | Self::Scan { .. } | Self::ScanAdd { .. } => {
+                self.workgroup() * shader::SCAN_ITEMS
+            }
+            Self::CountCubes => self.workgroup() * shader::CUBE_ITEMS,
+            Self::Search(search) if search.turn.is_team() => 1,
             _ => self.workgroup(),
         }
     }
@@ -313,7 +330,7 @@ impl Kernel {
     /// Items of one invocation that one of this kernel is like: a team has all of its lanes at work.
     pub(crate) fn alike(&self) -> u32 {
         match self {
-            Self::Search(Search { turn: Turn::Team, .. }) => self.workgroup(),
+            Self::Search(search) if search.turn.is_team() => self.workgroup(),
             _ => 1,
         }
     }
@@ -334,9 +351,10 @@ impl Kernel {
         match self {
             Self::CountCubes => text.add(shader::GRID).add(shader::COUNT_CUBES),
             Self::CutCubes => text.add(shader::CUT_CUBES),
+            Self::ClearCells => text.add(shader::CLEAR_CELLS),
             Self::CountCells => text.add(shader::GRID).add(shader::COUNT_CELLS),
-            Self::Scan => text.add(shader::SCAN),
-            Self::ScanAdd => text.add(shader::SCAN_ADD),
+            Self::Scan { used } => text.when("USED", *used).add(shader::SCAN),
+            Self::ScanAdd { used } => text.when("USED", *used).add(shader::SCAN_ADD),
             Self::Scatter => text.add(shader::SCATTER),
             Self::Search(search) => search.write(&mut text),
             Self::Sort => text.add(shader::POSITIONS).add(shader::SORT),
@@ -365,7 +383,7 @@ impl Search {
             (false, None) => return None,
             (false, Some(limit)) => (1, Reach::Within, limit >= 1 << 24),
         };
-        Some(Self { k: k as u32, rule: reach, wide, turn: Turn::First, subject, output })
+        Some(Self { k: k as u32, rule: reach, wide, turn: Turn::First, subject, output, batch: BATCH })
     }
 
     /// The kernel for so many queries that the first one left: too far apart for its distances, or with too much around them.
@@ -380,8 +398,12 @@ impl Search {
 
     /// The kernels that follow the first in the same submission, and in the same distances.
     pub(crate) fn later(self) -> impl Iterator<Item = Self> {
-        let turns = if !self.is_short() { [].as_slice() } else { &[Turn::Again, Turn::More, Turn::Last] };
-        turns.iter().map(move |&turn| Self { turn, ..self })
+        let turns: &[Turn] = match self.subject {
+            _ if !self.is_short() => &[],
+            Subject::Foreign => &[Turn::Again, Turn::More, Turn::Last],
+            _ => &[Turn::Again, Turn::More, Turn::Crew, Turn::Last],
+        };
+        turns.iter().map(move |&turn| Self { turn, wide: self.wide || turn == Turn::Crew, ..self })
     }
 
     /// The kernel before it that finds how far to look, if that is not given.
@@ -420,18 +442,24 @@ impl Search {
         let (turn, quick) = (self.turn, self.is_quick());
         let queued = !matches!(turn, Turn::Probe | Turn::First);
         text.when("QUEUED", queued).when("HALO", self.subject == Subject::Core);
-        // The quick kernel's last slots tell how many points the k-th distance is that of.
-        text.when("FOREIGN", self.subject == Subject::Foreign).list(self.k + 2 * u32::from(quick));
-        text.when("KEYED", quick).when("PROBE", turn == Turn::Probe).when("LAST", turn == Turn::Last);
+        // The slots behind the k-th tell how many points are as far.
+        let others = if quick { 2 } else { u32::from(!turn.is_team()) };
+        text.when("FOREIGN", self.subject == Subject::Foreign).list(self.k, self.k + others);
+        text.batch(self.batch)
+            .when("KEYED", quick)
+            .when("PROBE", turn == Turn::Probe)
+            .when("LAST", turn == Turn::Last);
         text.when("FAR_QUEUED", queued && self.wide).when("REACHES", self.reads_reaches());
         let taken = match turn {
             Turn::Again => "TO_AGAIN",
             Turn::More => "TO_MORE",
-            Turn::Last => "TO_LAST",
+            Turn::Crew => "TO_LAST",
             _ => "TO_WIDE",
         };
         let list = shader::QUEUE_LISTS.iter().position(|list| *list == taken);
         text.constant("TAKEN", list.unwrap_or_default() as u32);
+        text.when("CREW", turn == Turn::Crew).constant("CREW_TURNS", CREW_TURNS);
+        text.constant("TURNS", if turn == Turn::Crew { CREW_TURNS } else { 1 });
         text.when("FIRST", turn == Turn::First).when("MORE", turn == Turn::More);
         text.constant("LOOKS", if turn == Turn::First { 1 } else { LOOKS });
         text.constant(
@@ -447,10 +475,7 @@ impl Search {
         text.add(shader::GRID).add(shader::EXACT);
         text.add(if self.wide { shader::DISTANCE_WIDE } else { shader::DISTANCE_NARROW });
         match self.output {
-            Output::Lists => {
-                text.constant("LISTED", self.k).when("LISTS", true);
-                text.when("PAIRS", self.k <= PAIRS_K && turn != Turn::Team && !quick)
-            }
+            Output::Lists => text.constant("LISTED", self.k).when("LISTS", true),
             Output::Counts => text.when("COUNTS", true),
             Output::Fill => text.when("FILL", true),
             Output::Reaches => text.when("LISTS", false),
@@ -462,7 +487,7 @@ impl Search {
                 text.shells(scales);
                 // A list of 128 and a narrow distance keep sums in 32 bits; a ball has any number of members.
                 needs.write_sums(text, self.wide || self.rule == Reach::Within);
-                text.add(if scales > 1 || turn == Turn::Team { shader::MERGE } else { "" })
+                text.add(if scales > 1 || turn.is_team() { shader::MERGE } else { "" })
             }
         };
         text.add(shader::QUEUE).add(shader::QUERY).add(if self.rule == Reach::Within {
@@ -471,7 +496,7 @@ impl Search {
             shader::REACH
         });
         text.when("RECORDS", matches!(self.output, Output::Records(..)));
-        if turn != Turn::Team {
+        if !turn.is_team() {
             return text.add(if quick { shader::QUICK } else { shader::SEARCH });
         }
         let team = if self.rule == Reach::Within { shader::BALL_TEAM } else { shader::TEAM };
@@ -479,14 +504,35 @@ impl Search {
     }
 }
 
+/// Queries that a workgroup of a crew answers at most: more in all are left to [`Turn::Last`].
+const CREW_TURNS: u32 = 16;
+
+/// Queries for which there is a workgroup in a crew, and the most of those: each costs time though nothing is left to it.
+const CREW_SHARE: u32 = 256;
+const MOST_IN_CREW: u32 = 4096;
+
+/// Workgroups of the crew for what is left of so many queries.
+pub(super) fn crew(queries: u32) -> u32 {
+    queries.div_ceil(CREW_SHARE).min(MOST_IN_CREW)
+}
+
+impl Turn {
+    /// Whether a workgroup answers each query.
+    fn is_team(self) -> bool {
+        matches!(self, Self::Crew | Self::Team)
+    }
+}
+
+/// Candidates that enter a list together: of more, networks gain little, and rows end before they are through. Software
+/// adapters compute no faster in larger batches, and take minutes more to compile the tests' shaders.
+pub(crate) const BATCH: u32 = 8;
+pub(super) const SOFTWARE_BATCH: u32 = 2;
+
 /// How often the quick kernel looks around those that one look was not enough for.
 const LOOKS: u32 = 6;
 
 /// Longest list that is found by keys: 64 gained a tenth, and shaders with so many slots take long to compile.
 const QUICK_K: u32 = 32;
-
-/// Longest list that keeps indices beside its distances: of more, the registers are too few.
-const PAIRS_K: u32 = 20;
 
 /// Queries for whose nearest neighbours teams look: of more, each lane has enough of its own to do.
 const TEAM_QUERIES: u32 = 1 << 16;

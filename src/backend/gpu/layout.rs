@@ -23,7 +23,8 @@ pub(crate) struct Grid {
     pub(crate) slack: f32,
     pub(crate) limit: u32,
     pub(crate) long: u32,
-    pub(crate) pad: [u32; 3],
+    pub(crate) crew: u32,
+    pub(crate) pad: [u32; 2],
     pub(crate) ends: [u32; MOST_ENDS],
 }
 

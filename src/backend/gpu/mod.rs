@@ -11,6 +11,7 @@ mod faults;
 mod kernel;
 mod layout;
 mod lists;
+mod network;
 mod on_device;
 mod pace;
 mod payload;

@@ -1,8 +1,10 @@
 //! The search of a chunk's neighbourhoods: the kernel that all queries go through, the one for what it left, and when the
 //! results that follow come back.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::chunk::{COUNTERS, Index, READBACK, Resident, Runner, Take, word};
-use super::kernel::{Kernel, Search, Turn};
+use super::kernel::{BATCH, Kernel, SOFTWARE_BATCH, Search, Turn};
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES, Step};
 use super::room::Bytes;
@@ -14,8 +16,8 @@ use crate::report::Report;
 const QUERIES: u32 = 1 << 24;
 /// Queries of one dispatch where the host's cores compute.
 const QUERIES_SOFTWARE: u32 = 1 << 15;
-/// Bytes of results that are made, and come back, with the first search on the chance that it leaves nothing: one wait less.
-/// More of them cost more than a wait, for nothing wherever there is one isolated point.
+/// Bytes of results that come back with the first search on the chance that it leaves nothing: one wait less. More of them
+/// cost more than a wait, for nothing wherever there is one isolated point.
 const FEW_BYTES: u64 = 1 << 22;
 
 /// Bytes of the CPU's list that come back before it is known how long it is.
@@ -29,14 +31,6 @@ pub(super) struct Goal<'a> {
     bytes: u64,
     compute: &'a dyn Fn(&mut Recorder<'_>) -> Result<()>,
     take: Take<'a>,
-}
-
-impl Goal<'_> {
-    fn record(&self, recorder: &mut Recorder<'_>) -> Result<()> {
-        (self.compute)(recorder)?;
-        recorder.copy(self.results, 0, &self.back, 0, self.bytes);
-        Ok(())
-    }
 }
 
 impl<'a, 'j: 'a> Runner<'a, 'j> {
@@ -54,7 +48,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 
     /// Searches around all queries, and once more around those that the first kernel left: the rows that remain for the
-    /// CPU. `None` where it left none and the goal, with few results, was reached at once.
+    /// CPU, with the goal still to be reached. `None` where it was: nearly always nothing is left, so that what follows is
+    /// made in the same submission.
     ///
     /// The recorder may hold uploads. The first of `output` is written to.
     pub(super) fn search(
@@ -72,8 +67,9 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         self.record_upload(&mut recorder, resident);
         let index = self.record_index(&mut recorder, resident)?;
         self.record_search(&mut recorder, search, resident, &index, output)?;
+        (goal.compute)(&mut recorder)?;
         if few {
-            goal.record(&mut recorder)?;
+            recorder.copy(goal.results, 0, &goal.back, 0, goal.bytes);
         }
         recorder.copy(&index.queue, 0, back, at, COUNTERS);
         let submitted = self.submit(recorder, Some((back, at + COUNTERS)), report)?;
@@ -86,7 +82,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             left
         })?;
         match wide + left {
-            0 => Ok((!few).then(Vec::new)),
+            0 if few || goal.bytes == 0 => Ok(None),
+            0 => self.bring(self.recorder(resident)?, goal, report).map(|()| None),
             _ => self.second_search(search.second(wide), resident, &index, output, wide, report).map(Some),
         }
     }
@@ -98,7 +95,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         goal: &Goal<'_>,
         report: &mut Report,
     ) -> Result<()> {
-        goal.record(&mut recorder)?;
+        (goal.compute)(&mut recorder)?;
+        self.bring(recorder, goal, report)
+    }
+
+    /// Brings back what was made.
+    fn bring(&self, mut recorder: Recorder<'_>, goal: &Goal<'_>, report: &mut Report) -> Result<()> {
+        recorder.copy(goal.results, 0, &goal.back, 0, goal.bytes);
         let submitted = self.submit(recorder, Some((&goal.back, goal.bytes)), report)?;
         self.read(&goal.back, goal.bytes, &submitted, report, goal.take)
     }
@@ -121,10 +124,16 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             let stage = match search.turn {
                 Turn::Again => "search again",
                 Turn::More => "search more",
+                Turn::Crew => "search crew",
                 Turn::Last => "search last",
                 _ => "search",
             };
-            let step = self.search_step(recorder, search, resident, index, output, resident.queries())?;
+            let queries = match search.turn {
+                Turn::Crew if resident.grid.crew == 0 => continue,
+                Turn::Crew => resident.grid.crew,
+                _ => resident.queries(),
+            };
+            let step = self.search_step(recorder, search, resident, index, output, queries)?;
             recorder.pass(stage, &[step]);
         }
         Ok(())
@@ -139,6 +148,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         output: &[&Buffer],
         queries: u32,
     ) -> Result<Step> {
+        let batch = if self.context.device.for_hardware.load(Relaxed) { BATCH } else { SOFTWARE_BATCH };
+        let search = Search { batch, ..search };
         let Index { sorted, cube_cuts, cube_bases, cell_starts, queue, cube_reaches, .. } = index;
         let mut buffers = vec![sorted, cube_cuts, cube_bases, cell_starts, &resident.row_of];
         // What is written, the queue, and where to write.
@@ -206,4 +217,55 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
 
 pub(super) fn counters(bytes: &[u8]) -> [u32; 2] {
     [word(bytes), word(&bytes[4..])]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::super::fault_tests::{adapter, device};
+    use crate::cloud::PointCloud;
+    use crate::engine::{Backend, Engine};
+    use crate::features::FeatureSet;
+    use crate::frame::Frame;
+    use crate::neighborhood::Neighborhood;
+
+    /// A crowd, some of it many times over, and points so far from it and from each other that quick kernels give up.
+    fn crowd_and_strangers() -> Vec<[i32; 3]> {
+        let crowd = (0..2000).map(|i| [i * 7 % 61, i * 11 % 53, if i % 5 == 0 { 3 } else { i * 13 % 7 }]);
+        let strangers = (1..=90).map(|i: i32| [i * 40_000 + i * i * 7, i * i % 31 * 900, i % 5 * 1_000]);
+        crowd.chain(strangers).collect()
+    }
+
+    #[test]
+    fn a_crew_finds_what_invocations_find() {
+        let Some(name) = adapter() else { return };
+        let points = crowd_and_strangers();
+        let cloud = PointCloud::from_lattice(&points, Frame::new([0.0; 3], 0.01).unwrap());
+        let set = FeatureSet::parse("normals,planarity,plane_fit,knn_distance").unwrap();
+        let answers = |crews: bool, chunk_points: usize| {
+            let builder = Engine::builder().backend(Backend::Gpu).adapter(&name);
+            let engine = builder.chunk_points(chunk_points).build().unwrap();
+            device(&engine).for_hardware.store(crews, Relaxed);
+            let rules = [Neighborhood::knn(5), Neighborhood::knn(20), Neighborhood::knn_within(8, 5_000.0)];
+            let of_rule = |rule: Neighborhood| {
+                let (columns, report) = engine.features(&cloud, &set, rule).unwrap();
+                assert_eq!((report.backend, &report.fallback), ("gpu", &None));
+                let crew_worked = report.stages.iter().any(|stage| stage.0 == "gpu search crew");
+                assert!(
+                    crew_worked == crews || !report.stages.iter().any(|stage| stage.0.starts_with("gpu"))
+                );
+                let values = columns.iter().flat_map(|column| column.values.iter().map(|v| v.to_bits()));
+                (
+                    columns.flags().iter().copied().chain(values).collect::<Vec<_>>(),
+                    engine.neighbors(&cloud, rule).unwrap().0,
+                )
+            };
+            rules.map(|rule| of_rule(rule.unwrap()))
+        };
+        let alone = answers(false, points.len());
+        for chunk_points in [points.len(), 700] {
+            assert!(answers(true, chunk_points) == alone, "chunks of {chunk_points}");
+        }
+    }
 }

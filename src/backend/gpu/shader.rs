@@ -1,17 +1,19 @@
 //! Shader texts and how they are put together. The only place that includes WGSL files.
 //!
 //! Lines that begin with `#` are directives: `#if NAME` .. `#else` .. `#end`, and `#each_candidate` .. `#end`, whose
-//! body is put into candidates.wgsl or found_by_team.wgsl. Lists of named scalars are generated, since WGSL cannot index
-//! registers.
+//! body is put into candidates.wgsl or found_by_team.wgsl, as is that of `#each_candidates`, which is about several at once.
+//! Lists of named scalars are generated, since WGSL cannot index registers.
 
 use std::fmt::Write as _;
 
+use super::network;
 use crate::features::Flags;
 use crate::plan::NO_ROW;
 
 pub(crate) const GRID: &str = include_str!("../../../shaders/grid.wgsl");
 pub(crate) const COUNT_CUBES: &str = include_str!("../../../shaders/count_cubes.wgsl");
 pub(crate) const CUT_CUBES: &str = include_str!("../../../shaders/cut_cubes.wgsl");
+pub(crate) const CLEAR_CELLS: &str = include_str!("../../../shaders/clear_cells.wgsl");
 pub(crate) const COUNT_CELLS: &str = include_str!("../../../shaders/count_cells.wgsl");
 pub(crate) const SCAN: &str = include_str!("../../../shaders/scan.wgsl");
 pub(crate) const SCAN_ADD: &str = include_str!("../../../shaders/scan_add.wgsl");
@@ -52,6 +54,9 @@ const KTH: &str = include_str!("../../../shaders/kth.wgsl");
 
 /// Values that one invocation of the scan takes.
 pub(crate) const SCAN_ITEMS: u32 = 8;
+/// Points that one invocation counts in their cubes, and cubes that a workgroup counts on its own.
+pub(crate) const CUBE_ITEMS: u32 = 4;
+const USUAL: u32 = 8;
 /// Fine cells that a cube may have for each of its points.
 pub(crate) const CELLS_PER_POINT: u32 = 4;
 /// Marks the empty end of a list.
@@ -67,12 +72,12 @@ const LOOKED_FAR: u32 = 1 << 31;
 /// Words of the queue before its lists: a counter for each, and some to spare.
 pub(crate) const QUEUE_COUNTERS: u32 = 8;
 /// Lists of the queue: of those left to the wide kernel and to the CPU, then of what [`super::kernel::Turn`] tells.
-pub(crate) const QUEUE_LISTS: [&str; 5] = ["TO_WIDE", "TO_CPU", "TO_AGAIN", "TO_MORE", "TO_LAST"];
+pub(crate) const QUEUE_LISTS: [&str; 6] = ["TO_WIDE", "TO_CPU", "TO_AGAIN", "TO_MORE", "TO_TIED", "TO_LAST"];
 /// Row ranges gathered before their points are visited.
 pub(crate) const RANGES: u32 = 8;
 /// Row ranges that a quick search keeps, and the most that any does. They take of the cache what they take of workgroup
-/// memory: 24 instead of 16 cost a quarter on an NVIDIA H100.
-pub(crate) const KEPT_RANGES: u32 = 16;
+/// memory.
+pub(crate) const KEPT_RANGES: u32 = 24;
 pub(crate) const MOST_KEPT_RANGES: u32 = 31;
 /// Search radii tried before a query is left to the CPU.
 const ATTEMPTS: u32 = 16;
@@ -99,6 +104,8 @@ pub(crate) struct Text {
     body: String,
     defined: Vec<&'static str>,
     k: u32,
+    slots: u32,
+    batch: u32,
     scales: u32,
     columns: String,
     extras: String,
@@ -112,6 +119,8 @@ impl Text {
             body: String::new(),
             defined: Vec::new(),
             k: 1,
+            slots: 1,
+            batch: 1,
             scales: 1,
             columns: String::new(),
             extras: String::new(),
@@ -119,6 +128,8 @@ impl Text {
         };
         text.constant("WORKGROUP", workgroup)
             .constant("SCAN_ITEMS", SCAN_ITEMS)
+            .constant("CUBE_ITEMS", CUBE_ITEMS)
+            .constant("USUAL", USUAL)
             .constant("CELLS_PER_POINT", CELLS_PER_POINT)
             .constant("NO_NEIGHBOR", NO_NEIGHBOR)
             .constant("NO_ROW", NO_ROW)
@@ -176,10 +187,16 @@ impl Text {
         self
     }
 
-    /// Length of the list of nearest distances.
-    pub(crate) fn list(&mut self, k: u32) -> &mut Self {
-        self.k = k;
+    /// How many are wanted of a list, and how long it is.
+    pub(crate) fn list(&mut self, k: u32, slots: u32) -> &mut Self {
+        (self.k, self.slots) = (k, slots);
         self
+    }
+
+    /// How many candidates enter the list together.
+    pub(crate) fn batch(&mut self, batch: u32) -> &mut Self {
+        self.batch = batch;
+        self.constant("BATCH", batch)
     }
 
     /// Where the candidates come from.
@@ -229,13 +246,18 @@ impl Text {
                     (&lines[i + 1..otherwise.unwrap_or(end)], otherwise.map_or(end, |o| o + 1));
                 self.resolve(if self.defined.contains(&name) { then } else { &lines[other..end] }, out);
                 i = end;
-            } else if line == "#each_candidate" {
+            } else if let Some(some) = line.strip_prefix("#each_candidate") {
                 let (_, end) = block(lines, i);
-                let body = &lines[i + 1..end];
+                // One at a time, or so many that newcomers enter a list together.
+                let (own, stride) = match some {
+                    "" => (["let candidate = sorted[j];"].as_slice(), "1u"),
+                    _ => ([].as_slice(), "BATCH"),
+                };
+                let around = self.candidates.replace("#stride", stride);
                 let mut all = Vec::new();
-                for part in self.candidates.lines().filter(|l| !l.trim_start().starts_with("//")) {
+                for part in around.lines().filter(|line| !line.trim_start().starts_with("//")) {
                     match part.trim() {
-                        "#body" => all.extend_from_slice(body),
+                        "#body" => all.extend(own.iter().chain(&lines[i + 1..end])),
                         _ => all.push(part),
                     }
                 }
@@ -251,27 +273,26 @@ impl Text {
                 out.push_str(&self.columns);
             } else if line == "#extras" {
                 out.push_str(&self.extras);
+            } else if let Some(value) = line.strip_prefix("#newcomers ") {
+                write_newcomers(value, self.batch, out);
             } else if let Some(list) = line.strip_prefix("#list_") {
                 self.write_list(list, out);
             } else if let Some(shells) = line.strip_prefix("#shell_") {
                 self.write_shells(shells, out);
             } else {
-                let line = lines[i].replace("#last", &format!("s{}", self.k - 1));
-                out.push_str(
-                    &line
-                        .replace("#kth_key", &format!("s{}", self.k.saturating_sub(3)))
-                        .replace("#next_key", &format!("s{}", self.k.saturating_sub(2))),
-                );
+                let slot = |of: u32| format!("s{of}");
+                let line = lines[i].replace("#last", &slot(self.slots - 1));
+                out.push_str(&line.replace("#kth", &slot(self.k - 1)).replace("#next", &slot(self.k)));
                 out.push('\n');
             }
             i += 1;
         }
     }
 
-    /// Once for each slot of a list but the last two, `at` which a member stands and which `member` it is: through workgroup
+    /// Once for each member, `at` which a member stands and which `member` it is: through workgroup
     /// memory, since the slots have names only, and unrolled the text would be many times as long.
     fn write_members(&self, body: &[&str], out: &mut String) {
-        let members: Vec<u32> = (0..self.k - 2).collect();
+        let members: Vec<u32> = (0..self.k).collect();
         for some in members.chunks(KEPT_RANGES as usize) {
             for (own, member) in some.iter().enumerate() {
                 let _ = writeln!(out, "ranges[{own}u * WORKGROUP + lane] = s{member};");
@@ -317,69 +338,46 @@ impl Text {
         }
     }
 
-    /// The list of nearest distances: `s0 <= s1 <= ..`, one named scalar a slot, and with PAIRS the indices `i0`, `i1`, ..
-    /// beside them, which stand in the order of arrival where distances are equal.
+    /// The list of the nearest, distances or keys or whatever else is ordered: `s0 <= s1 <= ..`, one named scalar a slot.
     fn write_list(&self, what: &str, out: &mut String) {
-        let pairs = self.defined.contains(&"PAIRS");
-        let keys = self.defined.contains(&"KEYED");
-        if what == "order" {
-            let _ = writeln!(
-                out,
-                "var moved = true;\nfor (var round = 1u; round < {}u && moved; round += 1u) {{",
-                self.k
-            );
-            out.push_str("moved = false;\n");
-            for (j, next) in (0..self.k).zip(1..self.k) {
-                let wrong = format!("if (s{j} == s{next} && i{j} > i{next})");
-                let _ =
-                    writeln!(out, "{wrong} {{ let up = i{j}; i{j} = i{next}; i{next} = up; moved = true; }}");
-            }
-            out.push_str("}\n");
+        if what == "merge" {
+            out.push_str(&network::merge(self.slots, self.batch));
             return;
         }
-        for j in (0..self.k).rev() {
+        let keys = self.defined.contains(&"KEYED");
+        for j in (0..self.slots).rev() {
             let below = j.wrapping_sub(1);
+            // Those that follow the k-th only tell about it.
+            let member = j < self.k;
             let _ = match what {
-                "declare" if pairs => writeln!(out, "var s{j} = FAR; var i{j} = NO_NEIGHBOR;"),
                 "declare" | "reset" if keys => {
                     writeln!(out, "{}s{j} = NO_KEY;", if what == "reset" { "" } else { "var " })
                 }
                 "declare" => writeln!(out, "var s{j} = FAR;"),
                 // Of those as far as the k-th, as far as keys tell, the last: keys in the slots still, or places already.
-                "worst" if j + 2 < self.k => {
-                    let worst = self.k - 2;
+                "worst" if member => {
+                    let worst = self.k;
                     writeln!(
                         out,
                         "if (level{j} == level && comes_after(s{j}, s{worst}, q)) {{ let other = s{j}; s{j} = s{worst}; s{worst} = other; }}"
                     )
                 }
                 "levels" => writeln!(out, "let level{j} = s{j} >> KEY_BITS;"),
-                "positions" if j + 1 < self.k => writeln!(out, "s{j} = position_of(s{j}, lane);"),
-                "worst" | "positions" => Ok(()),
-                "count" => writeln!(out, "seen += u32(s{j} != NO_KEY);"),
-                "reset" if pairs => writeln!(out, "s{j} = bound; i{j} = NO_NEIGHBOR;"),
-                "reset" => writeln!(out, "s{j} = bound;"),
-                "reset_index" => writeln!(out, "s{j} = NO_NEIGHBOR;"),
+                "positions" if j <= self.k => writeln!(out, "s{j} = position_of(s{j}, lane);"),
+                "count" if keys => writeln!(out, "seen += u32(s{j} != NO_KEY);"),
+                "count" => writeln!(out, "seen += u32(s{j} < bound);"),
+                "reset" => writeln!(out, "s{j} = most;"),
+                "reset_index" => writeln!(out, "s{j} = FAR;"),
                 "below" => writeln!(out, "below += u32(s{j} < middle);"),
-                "insert" => {
-                    // No branch, and no order among the slots' updates but from the top down.
-                    if pairs {
-                        let own = format!("select(i{j}, bitcast<u32>(candidate.w), d < s{j})");
-                        let _ = match j {
-                            0 => writeln!(out, "i0 = {own};"),
-                            _ => writeln!(out, "i{j} = select({own}, i{below}, d < s{below});"),
-                        };
-                    }
-                    // The median of the slot, the one below and the newcomer.
-                    let new = if keys { "key" } else { "d" };
-                    match j {
-                        0 => writeln!(out, "s0 = min(s0, {new});"),
-                        _ => writeln!(out, "s{j} = max(s{below}, min(s{j}, {new}));"),
-                    }
-                }
-                "rank" => writeln!(out, "slot += u32(s{j} < d); slot_end += u32(s{j} <= d);"),
+                "nearer" if member => writeln!(out, "nearer += u32(s{j} < last);"),
+                "pick" if member => writeln!(out, "cut = select(cut, s{j}, wanted_of_tied == {}u);", j + 1),
+                // No branch, and no order among the slots' updates but from the top down: each becomes the median of
+                // itself, the one below and the newcomer.
+                "insert" if j == 0 => writeln!(out, "s0 = min(s0, d);"),
+                "insert" => writeln!(out, "s{j} = max(s{below}, min(s{j}, d));"),
+                "rank" if member => writeln!(out, "slot += u32(s{j} < d); slot_end += u32(s{j} <= d);"),
                 // Slots that are written to without a look at what is there need no clearing.
-                "clear" => {
+                "clear" if member => {
                     let next = j + 1;
                     let clear = format!("output[list_offset + first + {j}u] = NO_NEIGHBOR;");
                     match (j, next == self.k) {
@@ -388,12 +386,31 @@ impl Text {
                         _ => writeln!(out, "if (fewer || s{j} == s{below} || s{j} == s{next}) {{ {clear} }}"),
                     }
                 }
-                "write_indices" => writeln!(out, "output[list_offset + first + {j}u] = i{j};"),
-                "write" => writeln!(out, "output[first + {j}u] = dist_to_u32(s{j});"),
+                "write" if member => writeln!(out, "output[first + {j}u] = dist_to_u32(s{j});"),
+                "worst" | "positions" | "nearer" | "pick" | "rank" | "clear" | "write" => Ok(()),
                 _ => writeln!(out, "unknown directive {what}"),
             };
         }
     }
+}
+
+/// What a batch of candidates brings to a list: `NONE : value`, the value of a `#candidate` and its `#number`, or none behind
+/// the end of its row; and the `least` of them.
+fn write_newcomers(what: &str, batch: u32, out: &mut String) {
+    let (none, value) = what.split_once(" : ").unwrap_or(("", what));
+    for i in 0..batch {
+        let at = format!("(j + {i}u)");
+        let value = value
+            .replace("#candidate", &format!("sorted[{at}]"))
+            .replace("#number", &format!("({at} + tag)"));
+        // Rows have one candidate at least.
+        let _ = match i {
+            0 => writeln!(out, "let key0 = {value};"),
+            _ => writeln!(out, "let key{i} = select({none}, {value}, {at} < stop);"),
+        };
+    }
+    let least = (1..batch).fold("key0".to_owned(), |least, i| format!("min({least}, key{i})"));
+    let _ = writeln!(out, "let least = {least};");
 }
 
 /// Lines of a directive's `#else`, if it has one, and `#end`; a missing `#end` is the text's end.

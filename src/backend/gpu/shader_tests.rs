@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use super::device::Device;
 use super::kernel::{
-    Binding, Evaluate, Kernel, Needs, Output, Reach, Search, Settle, Subject, Turn, UNIFORMS, Walk, WalkEnds,
+    BATCH, Binding, Evaluate, Kernel, Needs, Output, Reach, SOFTWARE_BATCH, Search, Settle, Subject, Turn,
+    UNIFORMS, Walk, WalkEnds,
 };
 use super::layout::{Batch, Grid, Scale};
 use super::shader;
@@ -88,9 +89,12 @@ fn variants() -> Vec<Kernel> {
     let mut kernels = vec![
         Kernel::CountCubes,
         Kernel::CutCubes,
+        Kernel::ClearCells,
         Kernel::CountCells,
-        Kernel::Scan,
-        Kernel::ScanAdd,
+        Kernel::Scan { used: false },
+        Kernel::Scan { used: true },
+        Kernel::ScanAdd { used: false },
+        Kernel::ScanAdd { used: true },
         Kernel::Scatter,
         Kernel::Sort,
         Kernel::Last { record_words: 16, wanted: 20 },
@@ -103,9 +107,11 @@ fn variants() -> Vec<Kernel> {
     for k in [1, 2, 3, 8, 16, 20, 33, 64, 128] {
         let subjects = [Subject::Points, Subject::Core, Subject::Foreign];
         for (wide, subject) in both.iter().flat_map(|w| subjects.map(|s| (*w, s))) {
-            let by = |turn, rule, output| Kernel::Search(Search { k, rule, wide, turn, subject, output });
+            let by = |turn, rule, output| {
+                Kernel::Search(Search { k, rule, wide, turn, subject, output, batch: BATCH })
+            };
             let in_turns = |rule, output| {
-                let first = Search { k, rule, wide, turn: Turn::First, subject, output };
+                let first = Search { k, rule, wide, turn: Turn::First, subject, output, batch: BATCH };
                 first.probe().into_iter().chain([first]).chain(first.later()).map(Kernel::Search)
             };
             let search = |rule, output| by(if wide { Turn::Far } else { Turn::First }, rule, output);
@@ -154,6 +160,16 @@ fn variants() -> Vec<Kernel> {
             }
         }
     }
+    let for_software: Vec<_> = kernels
+        .iter()
+        .filter_map(|kernel| match kernel {
+            Kernel::Search(search) if [8, 33].contains(&search.k) => {
+                Some(Kernel::Search(Search { batch: SOFTWARE_BATCH, ..*search }))
+            }
+            _ => None,
+        })
+        .collect();
+    kernels.extend(for_software);
     kernels.push(Kernel::Evaluate(Evaluate::of(&Feature::all().collect())));
     kernels.push(Kernel::Evaluate(Evaluate::of(&FeatureSet::geometric())));
     kernels.extend(Feature::all().map(|f| Kernel::Evaluate(Evaluate::of(&FeatureSet::new([f])))));
@@ -283,6 +299,7 @@ fn uniform_blocks_have_the_host_structs_layout() {
                 ("slack", offset_of!(Grid, slack)),
                 ("limit", offset_of!(Grid, limit)),
                 ("long", offset_of!(Grid, long)),
+                ("crew", offset_of!(Grid, crew)),
                 ("ends", offset_of!(Grid, ends)),
             ],
         ),

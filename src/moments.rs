@@ -13,6 +13,19 @@ pub(crate) fn first(offsets: Offsets<'_>, length: usize) -> Offsets<'_> {
     offsets.map(|axis| &axis[..length])
 }
 
+/// What is asked for beside the sums that most formulas start from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Also {
+    /// The sum of distances, which takes as long as all others.
+    pub(crate) distances: bool,
+    /// The bounding box and the nearest of the others.
+    pub(crate) bounds: bool,
+}
+
+impl Also {
+    pub(crate) const ALL: Self = Self { distances: true, bounds: true };
+}
+
 /// Sums of lattice offsets from the query over the members of N, in quanta, and exact facts about their shape.
 ///
 /// Integers throughout, so neither the order of the members nor the device that summed them shows.
@@ -69,19 +82,21 @@ impl Moments {
         m
     }
 
-    /// Fills `out` with the same from offsets axis by axis; the sum of distances, which takes as long as all others, is left
-    /// zero unless it is asked for.
+    /// Fills `out` with the same from offsets axis by axis; what may be asked for and is not is left zero.
     #[inline(always)]
     pub(crate) fn by_axis<S: Simd>(
         simd: S,
         offsets: Offsets<'_>,
         foreign: bool,
-        with_distances: bool,
+        also: Also,
         out: &mut Self,
     ) {
         let mut sums = Sums::new(simd);
-        sums.add_rows(offsets, 0);
-        Self::of_sums(sums, offsets, foreign, with_distances, out);
+        match also.bounds {
+            true => sums.add_rows::<true>(offsets, 0),
+            false => sums.add_rows::<false>(offsets, 0),
+        };
+        Self::of_sums(sums, offsets, foreign, also, out);
     }
 
     /// The same of several beginnings of some members: what they share is summed once.
@@ -89,12 +104,12 @@ impl Moments {
         offsets: Offsets<'_>,
         lengths: &[usize],
         foreign: bool,
-        with_distances: bool,
+        also: Also,
         out: &mut [Self],
     ) {
         let level = Level::new();
         dispatch!(level, simd => {
-            Self::of_beginnings_with(simd, offsets, lengths, foreign, with_distances, out)
+            Self::of_beginnings_with(simd, offsets, lengths, foreign, also, out)
         });
     }
 
@@ -105,7 +120,7 @@ impl Moments {
         offsets: Offsets<'_>,
         lengths: &[usize],
         foreign: bool,
-        with_distances: bool,
+        also: Also,
         out: &mut [Self],
     ) {
         let mut ascending: [usize; MOST_SCALES] = std::array::from_fn(|scale| scale);
@@ -115,8 +130,8 @@ impl Moments {
         let mut rows = 0;
         for &scale in &*ascending {
             let offsets = first(offsets, lengths[scale]);
-            rows = sums.add_rows(offsets, rows);
-            Self::of_sums(sums, offsets, foreign, with_distances, &mut out[scale]);
+            rows = sums.add_rows::<true>(offsets, rows);
+            Self::of_sums(sums, offsets, foreign, also, &mut out[scale]);
         }
     }
 
@@ -127,12 +142,15 @@ impl Moments {
         mut sums: Sums<S>,
         offsets: Offsets<'_>,
         foreign: bool,
-        with_distances: bool,
+        also: Also,
         out: &mut Self,
     ) {
         let [x, y, z] = offsets;
         let n = x.len();
-        sums.add_rest(offsets);
+        match also.bounds {
+            true => sums.add_rest::<true>(offsets),
+            false => sums.add_rest::<false>(offsets),
+        }
         let radius_sq = sums.radius_sq.reduce_max();
         // Sums of whole numbers in f64 are exact below 2^53, and no product is larger than the largest squared distance.
         if radius_sq * n as f64 >= (1u64 << 53) as f64 {
@@ -153,17 +171,21 @@ impl Moments {
             wide(total(yz)),
             wide(total(zz)),
         ];
-        let ([a, b, c], [d, e, f]) = (sums.low, sums.high);
-        let low = [a.reduce_min() as i64, b.reduce_min() as i64, c.reduce_min() as i64];
-        let high = [d.reduce_max() as i64, e.reduce_max() as i64, f.reduce_max() as i64];
-        let mut nearest = [f64::INFINITY; 2];
-        for d in sums.nearest.into_iter().flat_map(f64x4::to_array) {
-            nearest = [smaller(nearest[0], d), smaller(nearest[1], larger(d, nearest[0]))];
+        let (mut low, mut high, mut nearest) = ([0; 3], [0; 3], [0; 2]);
+        if also.bounds {
+            let ([a, b, c], [d, e, f]) = (sums.low, sums.high);
+            low = [a.reduce_min() as i64, b.reduce_min() as i64, c.reduce_min() as i64];
+            high = [d.reduce_max() as i64, e.reduce_max() as i64, f.reduce_max() as i64];
+            let mut two = [f64::INFINITY; 2];
+            for d in sums.nearest.into_iter().flat_map(f64x4::to_array) {
+                two = [smaller(two[0], d), smaller(two[1], larger(d, two[0]))];
+            }
+            // Infinity, where there is none, becomes the largest number.
+            nearest = [two[0] as u64, two[1] as u64];
         }
-        // Infinity, where there is none, becomes the largest number.
-        out.complete(low, high, [nearest[0] as u64, nearest[1] as u64], foreign);
+        out.complete(low, high, nearest, foreign);
         out.distance_sum = 0;
-        if with_distances {
+        if also.distances {
             let dist_sq = |((x, y), z): ((&f64, &f64), &f64)| (x * x + y * y + z * z) as u64;
             out.distance_sum = x.iter().zip(y).zip(z).map(|o| u128::from(fixed_sqrt(dist_sq(o)))).sum();
         }
@@ -272,18 +294,18 @@ impl<S: Simd> Sums<S> {
 
     /// Adds the whole rows of four from a given one on; gives the number of whole rows.
     #[inline(always)]
-    fn add_rows(&mut self, offsets: Offsets<'_>, from: usize) -> usize {
+    fn add_rows<const BOUNDS: bool>(&mut self, offsets: Offsets<'_>, from: usize) -> usize {
         let [x, y, z] = offsets.map(|axis| axis.as_chunks::<4>().0);
         for ((x, y), z) in x[from..].iter().zip(&y[from..]).zip(&z[from..]) {
             let rows = [x, y, z].map(|row| f64x4::load_array_ref(self.simd, row));
-            self.add(rows, f64x4::splat(self.simd, 0.0));
+            self.add::<BOUNDS>(rows, f64x4::splat(self.simd, 0.0));
         }
         x.len()
     }
 
     /// Adds what is left beside whole rows.
     #[inline(always)]
-    fn add_rest(&mut self, offsets: Offsets<'_>) {
+    fn add_rest<const BOUNDS: bool>(&mut self, offsets: Offsets<'_>) {
         let rest = offsets.map(|axis| axis.as_chunks::<4>().1);
         let count = rest[0].len();
         if count > 0 {
@@ -294,17 +316,20 @@ impl<S: Simd> Sums<S> {
                 row[..count].copy_from_slice(rest);
             }
             let of = |row| f64x4::load_array(self.simd, row);
-            self.add(rows.map(of), of(missing));
+            self.add::<BOUNDS>(rows.map(of), of(missing));
         }
     }
 
-    /// Adds offsets. `missing` is infinite in lanes that hold none, whose offset is zero.
+    /// Adds offsets, and to the bounds if those are asked for. `missing` is infinite in lanes that hold none, whose offset is
+    /// zero.
     #[inline(always)]
-    fn add(&mut self, o: [f64x4<S>; 3], missing: f64x4<S>) {
+    fn add<const BOUNDS: bool>(&mut self, o: [f64x4<S>; 3], missing: f64x4<S>) {
         for (a, o) in o.into_iter().enumerate() {
             self.sum[a] += o;
-            self.low[a] = self.low[a].min(o + missing);
-            self.high[a] = self.high[a].max(o - missing);
+            if BOUNDS {
+                self.low[a] = self.low[a].min(o + missing);
+                self.high[a] = self.high[a].max(o - missing);
+            }
         }
         let [x, y, z] = o;
         let products = [x * x, x * y, x * z, y * y, y * z, z * z];
@@ -313,6 +338,9 @@ impl<S: Simd> Sums<S> {
         }
         let dist_sq = products[0] + products[3] + products[5];
         self.radius_sq = self.radius_sq.max(dist_sq);
+        if !BOUNDS {
+            return;
+        }
         let dist_sq = dist_sq + missing;
         self.nearest[1] = self.nearest[1].min(dist_sq.max(self.nearest[0]));
         self.nearest[0] = self.nearest[0].min(dist_sq);

@@ -8,6 +8,7 @@
 //! the farthest member where none is given.
 
 use super::formulas::Shape;
+use super::measures::cube_root;
 use super::{Flags, Input, Row, Tolerance};
 use crate::extras::Extra;
 use Tolerance::{
@@ -111,7 +112,7 @@ catalogue! {
     SurfaceVariation "surface_variation" "-" (0.0, 1.0 / 3.0); "λ3/Σ"; "Pauly 2003"; XYZ; Absolute(8e-6);
         [POINTLIKE => NAN, COLLINEAR => 0.0]; ["curvature", "change_curvature"]; |s: &Shape| s.lambda[2] / s.lambda_sum();
     Omnivariance "omnivariance" "m²" (0.0, INF); "∛(λ1 λ2 λ3)"; "Weinmann 2015 (there of ej)"; XYZ; OfLambda1(2e-2);
-        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| (s.lambda[0] * s.lambda[1] * s.lambda[2]).cbrt();
+        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| cube_root(s.lambda[0] * s.lambda[1] * s.lambda[2]);
     Eigenentropy "eigenentropy" "nat" (0.0, 1.098_612_3); "−Σ ej ln ej, with 0 ln 0 = 0"; "Weinmann 2015"; XYZ; Absolute(1e-4);
         [POINTLIKE => NAN, COLLINEAR => 0.0]; []; |s: &Shape| s.eigenentropy();
     Verticality "verticality" "-" (0.0, 1.0); "1 − |nz|"; "CloudCompare; jakteristics"; XYZ; WhereSharp(2e-3);
@@ -145,7 +146,7 @@ catalogue! {
     Surface "surface" "m" (0.0, INF); "√(σ1 σ2)"; "Superpoint Graph; pgeof"; XYZ; OfEigenvalues(8e-6);
         [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| (s.sigma(0) * s.sigma(1)).sqrt();
     Volume "volume" "m" (0.0, INF); "∛(σ1 σ2 σ3)"; "Superpoint Graph; pgeof"; XYZ; OfEigenvalues(8e-6);
-        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| (s.sigma(0) * s.sigma(1) * s.sigma(2)).cbrt();
+        [FEW => NAN, IDENTICAL => 0.0, COLLINEAR => 0.0]; []; |s: &Shape| cube_root(s.sigma(0) * s.sigma(1) * s.sigma(2));
     // u turns with v1, v2 and v3, all of which are sharp where v2 is: its eigenvalue stands between the others.
     VerticalityUnary "verticality_unary" "-" (0.0, 1.0); "z of u/|u|, u = Σ λj |vj| by components"; "Guinard & Landrieu 2017"; XYZ; WhereAxisSharp(2, 4e-3);
         [ANY => NAN]; []; |s: &Shape| s.verticality_unary();

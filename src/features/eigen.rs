@@ -94,19 +94,38 @@ impl<S: Simd> Set<S> {
 
     /// Eigenvalues in descending order, and their vectors.
     #[inline(always)]
-    fn read(&self, out: &mut [Eigen]) {
-        let (a, v) = (&self.diagonal, &self.vectors);
-        for (l, (lambda, vectors)) in out.iter_mut().enumerate() {
-            let mut order = [0, 1, 2];
-            for (i, j) in [(0, 1), (0, 2), (1, 2)] {
-                if a[order[i]][l] < a[order[j]][l] {
-                    order.swap(i, j);
-                }
+    fn read(mut self, out: &mut [Eigen]) {
+        self.order::<0, 1>();
+        self.order::<0, 2>();
+        self.order::<1, 2>();
+        let simd = self.diagonal[0].token();
+        let zero = f64x8::splat(simd, 0.0);
+        let (mut lambda, mut vectors) = ([[0.0; SET]; 3], [[[0.0; SET]; 3]; 3]);
+        for e in 0..3 {
+            let value = self.diagonal[e];
+            value.simd_gt(zero).select(value, zero).store_array(&mut lambda[e]);
+            let [x, y, z] = [self.vectors[0][e], self.vectors[1][e], self.vectors[2][e]];
+            let inverse = f64x8::splat(simd, 1.0) / (x * x + y * y + z * z).sqrt();
+            // No vector, where what was given is not finite.
+            let is_sound = inverse.simd_gt(zero) & inverse.simd_lt(f64x8::splat(simd, f64::INFINITY));
+            for (a, of_axis) in [x, y, z].into_iter().enumerate() {
+                is_sound.select(of_axis * inverse, zero).store_array(&mut vectors[e][a]);
             }
-            for (i, e) in order.into_iter().enumerate() {
-                lambda[i] = a[e][l].max(0.0);
-                vectors[i] = DVec3::new(v[0][e][l], v[1][e][l], v[2][e][l]).normalize_or_zero();
+        }
+        for (l, (of_lane, axes)) in out.iter_mut().enumerate() {
+            for e in 0..3 {
+                of_lane[e] = lambda[e][l];
+                axes[e] = DVec3::new(vectors[e][0][l], vectors[e][1][l], vectors[e][2][l]);
             }
+        }
+    }
+
+    /// Exchanges axes I and J where the eigenvalue of I is smaller.
+    #[inline(always)]
+    fn order<const I: usize, const J: usize>(&mut self) {
+        let swapped = self.diagonal[I].simd_lt(self.diagonal[J]);
+        for row in self.vectors.iter_mut().chain([&mut self.diagonal]) {
+            (row[I], row[J]) = (swapped.select(row[J], row[I]), swapped.select(row[I], row[J]));
         }
     }
 

@@ -64,7 +64,7 @@ impl Shape {
     /// Of a point alone, for formulas of what it carries itself.
     pub(crate) fn alone() -> Self {
         let m = Moments { n: 1, ..Moments::default() };
-        Self::of(&m, 1.0, None, ([0.0; 3], [DVec3::ZERO; 3]), None)
+        Self::of(&m, 1.0, None, ([0.0; 6], ([0.0; 3], [DVec3::ZERO; 3])), None)
     }
 
     /// Gives the shapes of up to [`LANES`] neighbourhoods, without attributes, to `each` with their number. `radii` are
@@ -77,19 +77,21 @@ impl Shape {
         with_plane: bool,
         mut each: impl FnMut(usize, &mut Self),
     ) {
-        let mut matrices = [[0.0; 6]; LANES];
-        for (matrix, m) in matrices.iter_mut().zip(moments) {
+        let mut covariances = [[0.0; 6]; LANES];
+        for (matrix, m) in covariances.iter_mut().zip(moments) {
             *matrix = covariance(m, m.n, quantum);
         }
-        let axes = eigen(&matrices);
+        let axes = eigen(&covariances);
         let rest = with_plane.then(|| {
-            for (matrix, m) in matrices.iter_mut().zip(moments) {
+            let mut of_rest = [[0.0; 6]; LANES];
+            for (matrix, m) in of_rest.iter_mut().zip(moments) {
                 *matrix = covariance(m, m.others, quantum);
             }
-            eigen(&matrices)
+            eigen(&of_rest)
         });
         for (l, (m, &radius)) in moments.iter().zip(radii).enumerate() {
-            each(l, &mut Self::of(m, quantum, radius, axes[l], rest.as_ref().map(|rest| rest[l])));
+            let rest = rest.as_ref().map(|rest| rest[l]);
+            each(l, &mut Self::of(m, quantum, radius, (covariances[l], axes[l]), rest));
         }
     }
 
@@ -99,10 +101,9 @@ impl Shape {
         m: &Moments,
         quantum: f64,
         radius: Option<f64>,
-        (lambda, vectors): Eigen,
+        (covariance, (lambda, vectors)): ([f64; 6], Eigen),
         rest: Option<Eigen>,
     ) -> Self {
-        let covariance = covariance(m, m.n, quantum);
         let plane = match rest {
             Some((_, vectors)) if m.others > 0 => {
                 let mean = DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / f64::from(m.others));

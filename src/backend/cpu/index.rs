@@ -8,7 +8,7 @@ use super::reference::Reference;
 use super::search::Search;
 use crate::cloud::Lattice;
 use crate::error::Result;
-use crate::moments::Moments;
+use crate::moments::{Also, Moments};
 use crate::neighborhood::Rule;
 use crate::scales::Scales;
 use crate::watch::Watch;
@@ -88,7 +88,7 @@ impl<'a> CpuIndex<'a> {
     pub(crate) fn moments_of(&self, centers: &[Center], scales: &Scales, watch: &Watch) -> Batch<Moments> {
         self.batch(centers, scales.len(), |search, center, row| {
             if !watch.is_cancelled() {
-                search.alone(center).moments(center, scales, true, row);
+                search.alone(center).moments(center, scales, Also::ALL, row);
             }
         })
     }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::cloud::{Lattice, dist_sq};
-use crate::moments::Moments;
+use crate::moments::{Also, Moments};
 use crate::neighborhood::Rule;
 use crate::plan::{ByPlace, Nearest};
 use crate::scales::{Lengths, Scales};
@@ -49,7 +49,7 @@ impl Scan<'_> {
             let mut lengths = Lengths::default();
             let lengths = lengths.of(scales, &found, offsets);
             let mut moments = vec![Moments::default(); lengths.len()];
-            Moments::of_beginnings(offsets, lengths, foreign, true, &mut moments);
+            Moments::of_beginnings(offsets, lengths, foreign, Also::ALL, &mut moments);
             moments
         };
         places.par_iter().flat_map_iter(of).collect()

@@ -6,7 +6,7 @@ use super::boxes::{Boxes, Queue};
 use super::index::{Center, CpuIndex, Finder};
 use super::near::{Near, Region, Wanted};
 use super::order::BLOCK;
-use crate::moments::{Moments, Offsets};
+use crate::moments::{Also, Moments, Offsets};
 use crate::neighborhood::Rule;
 use crate::scales::{Ends, Lengths, Scales};
 
@@ -162,10 +162,10 @@ impl<'i> Search<'i> {
         &mut self,
         around: Center,
         scales: &Scales,
-        with_distances: bool,
+        also: Also,
         out: &mut [Moments],
     ) {
-        dispatch!(self.level, simd => self.moments_with(simd, around, scales, with_distances, out));
+        dispatch!(self.level, simd => self.moments_with(simd, around, scales, also, out));
     }
 
     #[inline(always)]
@@ -174,23 +174,23 @@ impl<'i> Search<'i> {
         simd: S,
         around: Center,
         scales: &Scales,
-        with_distances: bool,
+        also: Also,
         out: &mut [Moments],
     ) {
         let foreign = around.is_foreign();
         match (&scales.ends, &mut *out) {
             (Ends::Counts(_, None), [moments]) => {
                 let offsets = self.offsets(simd, around, scales.rule);
-                Moments::by_axis(simd, offsets, foreign, with_distances, moments);
+                Moments::by_axis(simd, offsets, foreign, also, moments);
             }
             (Ends::Limits(limits), _) => {
-                self.moments_within(simd, around, scales.rule, limits, with_distances, out)
+                self.moments_within(simd, around, scales.rule, limits, also, out)
             }
             (Ends::Counts(counts, range), _) => {
                 self.search(simd, around, scales.rule, Give::Ordered);
                 let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
                 let lengths = self.lengths.by_count(counts, *range, offsets);
-                Moments::of_beginnings_with(simd, offsets, lengths, foreign, with_distances, out);
+                Moments::of_beginnings_with(simd, offsets, lengths, foreign, also, out);
             }
         }
     }
@@ -203,7 +203,7 @@ impl<'i> Search<'i> {
         around: Center,
         rule: Rule,
         limits: &[(u64, f64)],
-        with_distances: bool,
+        also: Also,
         out: &mut [Moments],
     ) {
         self.search(simd, around, rule, Give::Offsets);
@@ -212,7 +212,7 @@ impl<'i> Search<'i> {
                 self.keep_within(limit);
             }
             let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
-            Moments::by_axis(simd, offsets, around.is_foreign(), with_distances, moments);
+            Moments::by_axis(simd, offsets, around.is_foreign(), also, moments);
         }
     }
 
@@ -490,7 +490,7 @@ mod tests {
             out.push(format!("{:?}", search.neighbors(center, rule)));
             let scales = Scales { rule, ends };
             let mut moments = vec![Moments::default(); scales.len()];
-            search.moments(center, &scales, true, &mut moments);
+            search.moments(center, &scales, Also::ALL, &mut moments);
             let mut matrices = [[1.0; 6]; LANES];
             matrices[i % LANES] = moments[0].scatter_to_f64(moments[0].n);
             out.push(format!("{moments:?} {:?}", eigen_on(level, &matrices)[i % LANES]));

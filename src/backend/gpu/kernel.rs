@@ -167,15 +167,10 @@ pub(crate) struct Needs {
 
 impl Needs {
     pub(crate) fn of(set: &FeatureSet) -> Self {
-        use Feature as F;
-        let extent = |f| {
-            let z_alone = matches!(f, F::ExtentZ | F::VerticalRange);
-            z_alone || matches!(f, F::ExtentX | F::ExtentY | F::NeighborhoodExtent | F::HeightExtentRatio)
-        };
         Self {
             distance_sum: set.needs_distance_sum(),
             plane: set.needs_plane(),
-            extent: set.iter().any(extent),
+            extent: set.needs_extent(),
         }
     }
 

@@ -84,13 +84,7 @@ impl Moments {
 
     /// Fills `out` with the same from offsets axis by axis; what may be asked for and is not is left zero.
     #[inline(always)]
-    pub(crate) fn by_axis<S: Simd>(
-        simd: S,
-        offsets: Offsets<'_>,
-        foreign: bool,
-        also: Also,
-        out: &mut Self,
-    ) {
+    pub(crate) fn by_axis<S: Simd>(simd: S, offsets: Offsets<'_>, foreign: bool, also: Also, out: &mut Self) {
         let mut sums = Sums::new(simd);
         match also.bounds {
             true => sums.add_rows::<true>(offsets, 0),
@@ -138,13 +132,7 @@ impl Moments {
     /// From the sums over whole rows of four; those that are left are added. Written field by field: moving the whole, or an
     /// array mapped by a closure, leaves the wide registers and waits for them.
     #[inline(always)]
-    fn of_sums<S: Simd>(
-        mut sums: Sums<S>,
-        offsets: Offsets<'_>,
-        foreign: bool,
-        also: Also,
-        out: &mut Self,
-    ) {
+    fn of_sums<S: Simd>(mut sums: Sums<S>, offsets: Offsets<'_>, foreign: bool, also: Also, out: &mut Self) {
         let [x, y, z] = offsets;
         let n = x.len();
         match also.bounds {

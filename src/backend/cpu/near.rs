@@ -2,7 +2,7 @@
 
 use fearless_simd::{Simd, f32x8, f64x8, i32x8, i64x8, mask32x8, prelude::*, u32x8};
 
-use super::boxes::Boxes;
+use super::boxes::{Boxes, Walk};
 use super::order::{BLOCK, Order};
 
 /// Candidates that loops take at a time, without a rest.
@@ -149,7 +149,7 @@ fn gap<R: Real, S: Simd>(simd: S, query: R, low: &[R; LANES], high: &[R; LANES])
 
 /// The numbers from a first one on.
 #[inline(always)]
-fn numbers_from<S: Simd>(simd: S, first: u32) -> u32x8<S> {
+pub(super) fn numbers_from<S: Simd>(simd: S, first: u32) -> u32x8<S> {
     u32x8::load_array(simd, [0, 1, 2, 3, 4, 5, 6, 7]) + u32x8::splat(simd, first)
 }
 
@@ -230,7 +230,7 @@ impl<R: Real> Near<R> {
         &mut self,
         simd: S,
         order: &Order,
-        boxes: &Boxes,
+        (boxes, walk): (&Boxes, &mut Walk),
         region: &Region,
         k: Option<usize>,
         most: usize,
@@ -245,6 +245,7 @@ impl<R: Real> Near<R> {
         let mut row = 0..0;
         boxes.each_meeting(
             simd,
+            walk,
             low,
             high,
             #[inline(always)]
@@ -352,9 +353,6 @@ impl<R: Real> Near<R> {
             let which = dist.simd_le(within);
             let own = u64::MAX >> (u64::BITS as usize - (added - first).min(LANES));
             let bits = which.to_bitmask() & own;
-            if bits == 0 {
-                continue;
-            }
             // What is kept of the row comes first, and what lies behind it is written over.
             for (axis, local) in self.axes.iter_mut().zip(local) {
                 local.compress(which).store_slice(&mut axis[kept..kept + LANES]);

@@ -2,7 +2,7 @@
 
 use fearless_simd::{Level, Simd, dispatch};
 
-use super::boxes::{Boxes, Queue};
+use super::boxes::{Boxes, Queue, Walk};
 use super::index::{Center, CpuIndex, Finder};
 use super::near::{Near, Region, Wanted};
 use super::order::BLOCK;
@@ -40,6 +40,7 @@ pub(super) struct Search<'i> {
     /// How far to gather around the next box, squared, if that is known.
     ahead: Option<f64>,
     queue: Queue,
+    walk: Walk,
     bounds: Vec<u64>,
     found: Vec<(u64, u32)>,
     in_any_order: Vec<u32>,
@@ -81,6 +82,7 @@ impl<'i> Search<'i> {
             last: 0.0,
             ahead: None,
             queue: Queue::new(),
+            walk: Walk::default(),
             bounds: Vec::new(),
             found: Vec::new(),
             in_any_order: Vec::new(),
@@ -158,13 +160,7 @@ impl<'i> Search<'i> {
     }
 
     /// Sums over the neighbourhoods. Only those that are told apart by their members' number take sorting.
-    pub(super) fn moments(
-        &mut self,
-        around: Center,
-        scales: &Scales,
-        also: Also,
-        out: &mut [Moments],
-    ) {
+    pub(super) fn moments(&mut self, around: Center, scales: &Scales, also: Also, out: &mut [Moments]) {
         dispatch!(self.level, simd => self.moments_with(simd, around, scales, also, out));
     }
 
@@ -183,9 +179,7 @@ impl<'i> Search<'i> {
                 let offsets = self.offsets(simd, around, scales.rule);
                 Moments::by_axis(simd, offsets, foreign, also, moments);
             }
-            (Ends::Limits(limits), _) => {
-                self.moments_within(simd, around, scales.rule, limits, also, out)
-            }
+            (Ends::Limits(limits), _) => self.moments_within(simd, around, scales.rule, limits, also, out),
             (Ends::Counts(counts, range), _) => {
                 self.search(simd, around, scales.rule, Give::Ordered);
                 let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
@@ -411,6 +405,7 @@ impl<'i> Search<'i> {
         most: usize,
     ) -> bool {
         let order = &self.index.order;
+        let boxes = (boxes, &mut self.walk);
         let fits = match region.is_narrow() {
             true => self.near.gather(simd, order, boxes, &region, k, most),
             false => self.wide.gather(simd, order, boxes, &region, k, most),

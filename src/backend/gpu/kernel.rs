@@ -167,11 +167,7 @@ pub(crate) struct Needs {
 
 impl Needs {
     pub(crate) fn of(set: &FeatureSet) -> Self {
-        Self {
-            distance_sum: set.needs_distance_sum(),
-            plane: set.needs_plane(),
-            extent: set.needs_extent(),
-        }
+        Self { distance_sum: set.needs_distance_sum(), plane: set.needs_plane(), extent: set.needs_extent() }
     }
 
     pub(crate) fn record_words(self) -> u32 {

@@ -147,6 +147,9 @@ pub(crate) struct Device {
     pub(crate) steps: u32,
     /// Searches take many candidates at a time, and workgroups answer the last queries together.
     pub(crate) for_hardware: AtomicBool,
+    /// Queries that the last search left to the crew, or to its last turn.
+    #[cfg(test)]
+    pub(crate) left_to_last: std::sync::atomic::AtomicU32,
     /// As [`AdapterInfo::kind`].
     pub(crate) kind: &'static str,
     /// The application has it too: it may poll, submit and destroy it, and it hears of errors and loss.
@@ -223,6 +226,8 @@ impl Device {
             software: info.is_software(),
             steps,
             for_hardware: (!info.is_software()).into(),
+            #[cfg(test)]
+            left_to_last: 0.into(),
             kind: info.kind,
             shared,
             lost: Arc::default(),

@@ -496,7 +496,7 @@ impl Search {
 }
 
 /// Queries that a workgroup of a crew answers at most: more in all are left to [`Turn::Last`].
-const CREW_TURNS: u32 = 16;
+pub(super) const CREW_TURNS: u32 = 16;
 
 /// Queries for which there is a workgroup in a crew, and the most of those: each costs time though nothing is left to it.
 const CREW_SHARE: u32 = 256;

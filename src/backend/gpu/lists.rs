@@ -15,7 +15,6 @@ use super::payload::Payload;
 use super::pool::Buffer;
 use super::record::{Recorder, STAMP_BYTES};
 use super::room::Bytes;
-use super::search::counters;
 use crate::backend::Known;
 use crate::backend::cells::Cells;
 use crate::backend::cpu::{Value, columns_of, last_members_of};
@@ -253,7 +252,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         let ([wide, left], mut lengths) = self.read(&back, used, &submitted, report, |bytes| {
             let (lengths, queue) = bytes.split_at(counts as usize);
-            (counters(queue), lengths.chunks_exact(4).map(word).collect::<Vec<u32>>())
+            (self.counters(queue), lengths.chunks_exact(4).map(word).collect::<Vec<u32>>())
         })?;
         let stragglers = match wide + left {
             0 => Vec::new(),

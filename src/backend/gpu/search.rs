@@ -75,7 +75,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         let submitted = self.submit(recorder, Some((back, at + COUNTERS)), report)?;
         let [wide, left] = self.read(back, at + COUNTERS, &submitted, report, |bytes| {
             let (results, queue) = bytes.split_at(at as usize);
-            let left = counters(queue);
+            let left = self.counters(queue);
             if few && left == [0, 0] {
                 (goal.take)(results);
             }
@@ -190,6 +190,13 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         Ok(self.rows_left(self.recorder(resident)?, index, list, left * 4, report)?.1)
     }
 
+    /// How many queries are left to the wide kernel, and to the CPU.
+    pub(super) fn counters(&self, queue: &[u8]) -> [u32; 2] {
+        #[cfg(test)]
+        self.context.device.left_to_last.store(word(&queue[4 * TO_LAST..]), Relaxed);
+        [word(queue), word(&queue[4..])]
+    }
+
     /// How many rows the CPU's list has, and those in its first bytes, once what was recorded is done.
     fn rows_left(
         &self,
@@ -205,7 +212,7 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
         recorder.copy(&index.queue, COUNTERS + list, &back, COUNTERS, bytes);
         let submitted = self.submit(recorder, Some((&back, used)), report)?;
         self.read(&back, used, &submitted, report, |read| {
-            let [_, left] = counters(read);
+            let [_, left] = self.counters(read);
             let words = read[COUNTERS as usize..used as usize].chunks_exact(4).take(left as usize);
             let mut rows: Vec<u32> = words.map(word).collect();
             // Atomics queued them in any order.
@@ -215,42 +222,58 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
     }
 }
 
-pub(super) fn counters(bytes: &[u8]) -> [u32; 2] {
-    [word(bytes), word(&bytes[4..])]
-}
+/// Number of the list of queries that a crew takes, unless they are too many for it.
+#[cfg(test)]
+const TO_LAST: usize = 5;
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::super::fault_tests::{adapter, device};
+    use super::super::kernel::CREW_TURNS;
+    use super::super::shader::QUEUE_LISTS;
+    use super::TO_LAST;
     use crate::cloud::PointCloud;
     use crate::engine::{Backend, Engine};
     use crate::features::FeatureSet;
     use crate::frame::Frame;
     use crate::neighborhood::Neighborhood;
 
-    /// A crowd, some of it many times over, and points so far from it and from each other that quick kernels give up.
-    fn crowd_and_strangers() -> Vec<[i32; 3]> {
-        let crowd = (0..2000).map(|i| [i * 7 % 61, i * 11 % 53, if i % 5 == 0 { 3 } else { i * 13 % 7 }]);
-        let strangers = (1..=90).map(|i: i32| [i * 40_000 + i * i * 7, i * i % 31 * 900, i % 5 * 1_000]);
-        crowd.chain(strangers).collect()
+    /// A surface, and points farther from it and from each other than quick kernels look.
+    fn surface_and_strangers() -> Vec<[i32; 3]> {
+        let surface =
+            (0..2000).map(|i: i32| [i * 7 % 61 * 90 + i * i % 17, i * 11 % 53 * 90, i * 13 % 7 * 5]);
+        let stranger =
+            |i: i32| [9_000 + i % 10 * 6_000 + i * i * 7 % 900, i / 10 * 6_000 + i * 31 % 700, i % 5];
+        surface.chain((1..=90).map(stranger)).collect()
     }
 
     #[test]
     fn a_crew_finds_what_invocations_find() {
         let Some(name) = adapter() else { return };
-        let points = crowd_and_strangers();
+        assert_eq!(QUEUE_LISTS[TO_LAST], "TO_LAST");
+        let points = surface_and_strangers();
         let cloud = PointCloud::from_lattice(&points, Frame::new([0.0; 3], 0.01).unwrap());
-        let set = FeatureSet::parse("normals,planarity,plane_fit,knn_distance").unwrap();
+        // One set takes sums alone, the other lists.
+        let sets = ["normals,planarity,knn_distance", "normals,planarity,plane_fit,knn_distance"];
+        let sets = sets.map(|names| FeatureSet::parse(names).unwrap());
+        let rules = [Neighborhood::knn(5), Neighborhood::knn(20), Neighborhood::knn_within(8, 5_000.0)];
+        let rules = rules.map(Result::unwrap);
         let answers = |crews: bool, chunk_points: usize| {
             let builder = Engine::builder().backend(Backend::Gpu).adapter(&name);
             let engine = builder.chunk_points(chunk_points).build().unwrap();
-            device(&engine).for_hardware.store(crews, Relaxed);
-            let rules = [Neighborhood::knn(5), Neighborhood::knn(20), Neighborhood::knn_within(8, 5_000.0)];
-            let of_rule = |rule: Neighborhood| {
-                let (columns, report) = engine.features(&cloud, &set, rule).unwrap();
+            let device = device(&engine);
+            device.for_hardware.store(crews, Relaxed);
+            let of = |(rule, set): (Neighborhood, &FeatureSet)| {
+                let (columns, report) = engine.features(&cloud, set, rule).unwrap();
                 assert_eq!((report.backend, &report.fallback), ("gpu", &None));
+                if crews && chunk_points >= points.len() {
+                    // As many workgroups as 256 points go into, each with its turns.
+                    let most = points.len().div_ceil(256) as u32 * CREW_TURNS;
+                    let left = device.left_to_last.load(Relaxed);
+                    assert!((1..=most).contains(&left), "{left} of {most} queries for the crew");
+                }
                 let crew_worked = report.stages.iter().any(|stage| stage.0 == "gpu search crew");
                 assert!(
                     crew_worked == crews || !report.stages.iter().any(|stage| stage.0.starts_with("gpu"))
@@ -261,7 +284,8 @@ mod tests {
                     engine.neighbors(&cloud, rule).unwrap().0,
                 )
             };
-            rules.map(|rule| of_rule(rule.unwrap()))
+            let cases = rules.iter().flat_map(|rule| sets.iter().map(move |set| (*rule, set)));
+            cases.map(of).collect::<Vec<_>>()
         };
         let alone = answers(false, points.len());
         for chunk_points in [points.len(), 700] {

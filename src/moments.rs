@@ -1,6 +1,6 @@
 //! Exact integer sums over one neighbourhood: what every formula starts from, on either backend.
 
-use fearless_simd::{Level, Simd, dispatch, f64x4, prelude::*};
+use fearless_simd::{Level, Simd, dispatch, f32x8, f64x4, prelude::*};
 
 use crate::features::Flags;
 use crate::scales::MOST_SCALES;
@@ -24,6 +24,10 @@ pub(crate) struct Also {
 
 impl Also {
     pub(crate) const ALL: Self = Self { distances: true, bounds: true };
+
+    pub(crate) fn any(self) -> bool {
+        self.distances || self.bounds
+    }
 }
 
 /// Sums of lattice offsets from the query over the members of N, in quanta, and exact facts about their shape.
@@ -91,6 +95,56 @@ impl Moments {
             false => sums.add_rows::<false>(offsets, 0),
         };
         Self::of_sums(sums, offsets, foreign, also, out);
+    }
+
+    /// The same of members' coordinates in f32, in whole lanes that the query's own fill up, where the largest squared distance
+    /// times their number `n` is less than 2^24: each sum is exact then. Gives nothing that may be asked for.
+    #[inline(always)]
+    pub(crate) fn of_near<S: Simd>(
+        simd: S,
+        members: [&[[f32; 8]]; 3],
+        query: [f32; 3],
+        n: usize,
+        foreign: bool,
+        out: &mut Self,
+    ) {
+        let zero = f32x8::splat(simd, 0.0);
+        let [mut sum_x, mut sum_y, mut sum_z] = [zero; 3];
+        let [mut xx, mut xy, mut xz, mut yy, mut yz, mut zz] = [zero; 6];
+        let mut radius_sq = zero;
+        let [query_x, query_y, query_z] = query.map(|v| f32x8::splat(simd, v));
+        for ((x, y), z) in members[0].iter().zip(members[1]).zip(members[2]) {
+            let x = f32x8::load_array_ref(simd, x) - query_x;
+            let y = f32x8::load_array_ref(simd, y) - query_y;
+            let z = f32x8::load_array_ref(simd, z) - query_z;
+            let squares = [x * x, y * y, z * z];
+            sum_x += x;
+            sum_y += y;
+            sum_z += z;
+            xx += squares[0];
+            xy += x * y;
+            xz += x * z;
+            yy += squares[1];
+            yz += y * z;
+            zz += squares[2];
+            radius_sq = radius_sq.max(squares[0] + squares[1] + squares[2]);
+        }
+        out.n = n as u32;
+        out.radius_sq = u64::from(radius_sq.reduce_max() as u32);
+        out.sum = [total_near(sum_x), total_near(sum_y), total_near(sum_z)];
+        out.square = [
+            total_near(xx).into(),
+            total_near(xy).into(),
+            total_near(xz).into(),
+            total_near(yy).into(),
+            total_near(yz).into(),
+            total_near(zz).into(),
+        ];
+        out.distance_sum = 0;
+        out.complete([0; 3], [0; 3], [0; 2], foreign);
+        if !out.spans_a_plane() {
+            out.flags = flags_near(members, query, n, foreign) | out.flags;
+        }
     }
 
     /// The same of several beginnings of some members: what they share is summed once.
@@ -341,6 +395,12 @@ fn total<S: Simd>(lanes: f64x4<S>) -> i64 {
     lanes.reduce_sum() as i64
 }
 
+/// The sum of eight.
+#[inline(always)]
+fn total_near<S: Simd>(lanes: f32x8<S>) -> i64 {
+    i64::from(lanes.reduce_sum() as i32)
+}
+
 fn smaller(a: f64, b: f64) -> f64 {
     if b < a { b } else { a }
 }
@@ -378,6 +438,14 @@ pub(crate) fn fixed_sqrt(dist_sq: u64) -> u64 {
     r -= u64::from(square + root <= root * root);
     r += u64::from(square > root * root + root);
     r
+}
+
+#[cold]
+fn flags_near(members: [&[[f32; 8]]; 3], query: [f32; 3], n: usize, foreign: bool) -> Flags {
+    let [x, y, z] = members.map(|axis| &axis.as_flattened()[..n]);
+    let offset =
+        |((x, y), z): ((&f32, &f32), &f32)| [x - query[0], y - query[1], z - query[2]].map(|v| v as i64);
+    flags(&x.iter().zip(y).zip(z).map(offset).collect::<Vec<_>>(), foreign)
 }
 
 fn flags(offsets: &[[i64; 3]], foreign: bool) -> Flags {

@@ -24,7 +24,7 @@ impl Attributes {
 }
 
 /// One neighbourhood as the catalogue's formulas see it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Shape {
     pub(crate) n: f64,
     /// Members but the query, which is none if it is no point of the cloud.
@@ -64,13 +64,16 @@ impl Shape {
     /// Of a point alone, for formulas of what it carries itself.
     pub(crate) fn alone() -> Self {
         let m = Moments { n: 1, ..Moments::default() };
-        Self::of(&m, 1.0, None, ([0.0; 6], ([0.0; 3], [DVec3::ZERO; 3])), None)
+        let mut shape = Self::default();
+        shape.describe(&m, 1.0, None, ([0.0; 6], ([0.0; 3], [DVec3::ZERO; 3])), None);
+        shape
     }
 
-    /// Gives the shapes of up to [`LANES`] neighbourhoods, without attributes, to `each` with their number. `radii` are
-    /// those that the neighbourhoods' rules give, if any.
+    /// Describes up to [`LANES`] neighbourhoods, but for attributes and what lies around, and gives each to `each` with its
+    /// number. `radii` are those that the neighbourhoods' rules give, if any.
     #[inline(always)]
     pub(crate) fn several(
+        &mut self,
         moments: &[Moments],
         quantum: f64,
         radii: &[Option<f64>],
@@ -90,20 +93,22 @@ impl Shape {
             eigen(&of_rest)
         });
         for (l, (m, &radius)) in moments.iter().zip(radii).enumerate() {
-            let rest = rest.as_ref().map(|rest| rest[l]);
-            each(l, &mut Self::of(m, quantum, radius, (covariances[l], axes[l]), rest));
+            let rest = rest.as_ref().map(|rest| &rest[l]);
+            self.describe(m, quantum, radius, (covariances[l], axes[l]), rest);
+            each(l, self);
         }
     }
 
-    /// `rest` is of the members without the query, if that is asked for.
+    /// Written field by field: to make and move the whole takes as long as some of the formulas.
     #[inline(always)]
-    fn of(
+    fn describe(
+        &mut self,
         m: &Moments,
         quantum: f64,
         radius: Option<f64>,
         (covariance, (lambda, vectors)): ([f64; 6], Eigen),
-        rest: Option<Eigen>,
-    ) -> Self {
+        rest: Option<&Eigen>,
+    ) {
         let plane = match rest {
             Some((_, vectors)) if m.others > 0 => {
                 let mean = DVec3::from_array(m.sum.map(|v| v as f64)) * (quantum / f64::from(m.others));
@@ -111,28 +116,23 @@ impl Shape {
             }
             _ => [DVec3::ZERO; 2],
         };
-        let farthest = (m.radius_sq as f64).sqrt() * quantum;
-        Self {
-            n: m.n.into(),
-            others: m.others.into(),
-            lambda,
-            vectors: [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])],
-            farthest,
-            radius: radius.unwrap_or(farthest),
-            sum: DVec3::from_array(m.sum.map(|v| v as f64)) * quantum,
-            covariance_xy: [covariance[0], covariance[1], covariance[3]],
-            nearest: (m.nearest_sq as f64).sqrt() * quantum,
-            distance_sum: m.distances() * quantum,
-            z_min: m.z_min as f64 * quantum,
-            z_max: m.z_max as f64 * quantum,
-            extent: m.extent.map(|v| v as f64 * quantum),
-            variance_z: covariance[5],
-            plane_distance: -plane[0].dot(plane[1]),
-            plane,
-            attributes: Attributes::default(),
-            around: Around::default(),
-            quantum,
-        }
+        self.n = m.n.into();
+        self.others = m.others.into();
+        self.lambda = lambda;
+        self.vectors = [largest_positive(vectors[0]), largest_positive(vectors[1]), upward(vectors[2])];
+        self.farthest = (m.radius_sq as f64).sqrt() * quantum;
+        self.radius = radius.unwrap_or(self.farthest);
+        self.sum = DVec3::from_array(m.sum.map(|v| v as f64)) * quantum;
+        self.covariance_xy = [covariance[0], covariance[1], covariance[3]];
+        self.nearest = (m.nearest_sq as f64).sqrt() * quantum;
+        self.distance_sum = m.distances() * quantum;
+        self.z_min = m.z_min as f64 * quantum;
+        self.z_max = m.z_max as f64 * quantum;
+        self.extent = m.extent.map(|v| v as f64 * quantum);
+        self.variance_z = covariance[5];
+        self.plane_distance = -plane[0].dot(plane[1]);
+        self.plane = plane;
+        self.quantum = quantum;
     }
 
     /// An extra's value for the query.

@@ -66,6 +66,7 @@ impl<'a> Evaluator<'a> {
         // Sums are made where they are used: to move them just after costs as much as a tenth of the search.
         let scales = self.scales.len();
         let mut sums = std::mem::take(&mut search.sums);
+        let mut shape = std::mem::take(&mut search.shape);
         sums.resize_with(LANES + scales, Moments::default);
         let mut at: [(usize, &[u32]); LANES + MOST_SCALES] = [(0, &[]); _];
         let mut count = 0;
@@ -77,7 +78,7 @@ impl<'a> Evaluator<'a> {
             count += scales;
             let whole = count - count % LANES;
             for first in (0..whole).step_by(LANES) {
-                self.finish(&sums[first..first + LANES], &at[first..first + LANES], &mut put);
+                self.finish(&sums[first..first + LANES], &at[first..first + LANES], &mut shape, &mut put);
             }
             if whole > 0 {
                 count -= whole;
@@ -88,18 +89,25 @@ impl<'a> Evaluator<'a> {
             }
         }
         if count > 0 {
-            self.finish(&sums[..count], &at[..count], &mut put);
+            self.finish(&sums[..count], &at[..count], &mut shape, &mut put);
         }
         search.sums = sums;
+        search.shape = shape;
     }
 
     /// Columns of neighbourhoods, of sites and scales given with them, that take nothing but their moments.
     #[inline(always)]
-    fn finish(&self, moments: &[Moments], at: &[(usize, &[u32])], put: &mut impl FnMut(Value)) {
+    fn finish(
+        &self,
+        moments: &[Moments],
+        at: &[(usize, &[u32])],
+        shape: &mut Shape,
+        put: &mut impl FnMut(Value),
+    ) {
         let quantum = self.job.lattice.frame.quantum();
         let mut radii = [None; LANES];
         radii.iter_mut().zip(at).for_each(|(radius, at)| *radius = self.radii[at.0]);
-        Shape::several(moments, quantum, &radii, self.with_plane, |lane, shape| {
+        shape.several(moments, quantum, &radii, self.with_plane, |lane, shape| {
             let (scale, points) = at[lane];
             self.put_site(scale, moments[lane].flags, shape, points, put, |_, _| Flags::default());
         });
@@ -115,6 +123,7 @@ impl<'a> Evaluator<'a> {
     ) {
         let quantum = self.job.lattice.frame.quantum();
         let mut lengths = std::mem::take(&mut search.lengths);
+        let mut shape = std::mem::take(&mut search.shape);
         search.find(center, self.scales.rule);
         let (found, offsets) = search.members();
         let ends = lengths.of(self.scales, found, offsets);
@@ -122,7 +131,7 @@ impl<'a> Evaluator<'a> {
             let mut moments: [Moments; LANES] = Default::default();
             let moments = &mut moments[..lengths.len()];
             Moments::of_beginnings(offsets, lengths, center.is_foreign(), self.also, moments);
-            Shape::several(moments, quantum, radii, self.with_plane, |lane, shape| {
+            shape.several(moments, quantum, radii, self.with_plane, |lane, shape| {
                 let (found, offsets) = (&found[..lengths[lane]], first(offsets, lengths[lane]));
                 let common = moments[lane].flags | self.look_around(shape, center, found, offsets);
                 self.put_site(at * LANES + lane, common, shape, points, put, |around, i| {
@@ -131,6 +140,7 @@ impl<'a> Evaluator<'a> {
             });
         }
         search.lengths = lengths;
+        search.shape = shape;
     }
 
     /// Writes the columns of a site's points in one of their neighbourhoods. `look` adds what differs between the points.

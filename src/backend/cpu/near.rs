@@ -1,6 +1,6 @@
 //! Points near a block of queries, copied side by side, and the choice of each query's members among them.
 
-use fearless_simd::{Simd, f32x8, f64x8, i32x8, i64x8, mask32x8, prelude::*, u32x8};
+use fearless_simd::{Simd, f32x8, f64x8, i32x8, mask32x8, prelude::*, u32x8};
 
 use super::boxes::{Boxes, Walk};
 use super::order::{BLOCK, Order};
@@ -33,17 +33,6 @@ pub(super) trait Real:
     /// Eight side by side.
     type Lanes<S: Simd>: SimdFloat<S, Element = Self, Array = [Self; LANES]>;
     fn of_lanes<S: Simd>(values: i32x8<S>) -> Self::Lanes<S>;
-    /// Squared distances of the points of some eights from a query; how many are at most `within`.
-    fn measure<S: Simd>(
-        simd: S,
-        points: [&[[Self; LANES]]; 3],
-        eights: &[u32],
-        query: [Self; 3],
-        within: Self,
-        dist: &mut [[Self; LANES]],
-    ) -> usize;
-    /// How many distances are at most `within`.
-    fn count<S: Simd>(simd: S, dist: &[[Self; LANES]], within: Self) -> usize;
     /// The numbers of the lanes that a mask holds, moved to the front.
     fn numbers<S: Simd>(numbers: u32x8<S>, which: Mask<Self, S>) -> u32x8<S>;
 }
@@ -52,7 +41,7 @@ pub(super) trait Real:
 type Mask<R, S> = <<R as Real>::Lanes<S> as SimdBase<S>>::Mask;
 
 macro_rules! real {
-    ($float:ty, $lanes:ident, $whole:ident, $exact:expr, $slack:expr, $of_lanes:expr, $numbers:expr) => {
+    ($float:ty, $lanes:ident, $exact:expr, $slack:expr, $of_lanes:expr, $numbers:expr) => {
         impl Real for $float {
             const ZERO: Self = 0.0;
             const INFINITY: Self = <$float>::INFINITY;
@@ -81,43 +70,6 @@ macro_rules! real {
                 $of_lanes(values)
             }
             #[inline(always)]
-            fn measure<S: Simd>(
-                simd: S,
-                [x, y, z]: [&[[Self; LANES]]; 3],
-                eights: &[u32],
-                query: [Self; 3],
-                within: Self,
-                dist: &mut [[Self; LANES]],
-            ) -> usize {
-                let (query_x, query_y, query_z) = (
-                    $lanes::splat(simd, query[0]),
-                    $lanes::splat(simd, query[1]),
-                    $lanes::splat(simd, query[2]),
-                );
-                let within = $lanes::splat(simd, within);
-                let mut negated = $whole::splat(simd, 0);
-                for (dist, &eight) in dist.iter_mut().zip(eights) {
-                    let eight = eight as usize;
-                    let x = $lanes::load_array_ref(simd, &x[eight]) - query_x;
-                    let y = $lanes::load_array_ref(simd, &y[eight]) - query_y;
-                    let z = $lanes::load_array_ref(simd, &z[eight]) - query_z;
-                    let dist_sq = x * x + y * y + z * z;
-                    dist_sq.store_array(dist);
-                    negated += dist_sq.simd_le(within).to_vector();
-                }
-                -i64::from(negated.reduce_sum()) as usize
-            }
-            #[inline(always)]
-            fn count<S: Simd>(simd: S, dist: &[[Self; LANES]], within: Self) -> usize {
-                let within = $lanes::splat(simd, within);
-                let mut negated = $whole::splat(simd, 0);
-                for dist in dist {
-                    // A lane of a mask is -1 or 0.
-                    negated += $lanes::load_array_ref(simd, dist).simd_le(within).to_vector();
-                }
-                -i64::from(negated.reduce_sum()) as usize
-            }
-            #[inline(always)]
             fn numbers<S: Simd>(numbers: u32x8<S>, which: Mask<Self, S>) -> u32x8<S> {
                 $numbers(numbers, which)
             }
@@ -135,8 +87,8 @@ fn wide_numbers<S: Simd>(numbers: u32x8<S>, which: Mask<f64, S>) -> u32x8<S> {
     numbers.compress(mask32x8::from_bitmask(numbers.token(), which.to_bitmask()))
 }
 
-real!(f32, f32x8, i32x8, 1 << 24, 1.0 / (1u64 << 18) as f64, i32x8::to_float, u32x8::compress);
-real!(f64, f64x8, i64x8, 1 << 53, 1.0 / (1u64 << 40) as f64, wide_of_lanes, wide_numbers);
+real!(f32, f32x8, 1 << 24, 1.0 / (1u64 << 18) as f64, i32x8::to_float, u32x8::compress);
+real!(f64, f64x8, 1 << 53, 1.0 / (1u64 << 40) as f64, wide_of_lanes, wide_numbers);
 
 /// How far a coordinate is from intervals; intervals at infinity are infinitely far.
 #[inline(always)]
@@ -153,10 +105,15 @@ pub(super) fn numbers_from<S: Simd>(simd: S, first: u32) -> u32x8<S> {
     u32x8::load_array(simd, [0, 1, 2, 3, 4, 5, 6, 7]) + u32x8::splat(simd, first)
 }
 
-/// How much farther than the last query's threshold members are first looked for, squared: eights beyond are left out.
-const REACH: f64 = 1.6;
+/// How much farther than the last query's farthest member, squared, members are first looked for, and within how much of it
+/// they surely are: what lies between is ranked.
+const REACH: f64 = 1.4;
+const SURE: f64 = 0.75;
 
-/// Rounds of looking for a threshold that holds few more than k.
+/// Distances that are ranked at once, each with each.
+const RANKED: usize = 3 * LANES;
+
+/// Rounds of looking for thresholds around the k-th with no more than so many between them.
 const ROUNDS: usize = 8;
 
 /// Bits of a short key that number the picked; the others hold squared distances below [`SHORT`].
@@ -207,19 +164,22 @@ pub(super) struct Near<R> {
     /// Boxes around each eight of them: smallest and largest coordinates, axis by axis.
     low: [Vec<R>; 3],
     high: [Vec<R>; 3],
-    /// Which eights may hold members of the last query, and its squared distances to the points of those.
+    /// Which eights may hold members of the last query.
     chosen: Vec<u32>,
-    dist: Vec<R>,
-    /// Which points are the last query's members.
+    /// Which points are picked for it, in the end its members.
     picked: Vec<u32>,
-    /// Their squared distances.
+    /// Their squared distances, and infinity in the lanes behind them.
     picked_dist: Vec<R>,
+    /// Some of those distances.
+    some: Vec<R>,
     /// Squared distance, index and number of candidates, packed: one comparison each.
     keys: Vec<u128>,
     /// Squared distance and number among those picked, where that fits: half as long to sort.
     short_keys: Vec<u64>,
     /// The members picked, sorted.
     in_order: Vec<u32>,
+    /// Coordinates of the members.
+    members: [Vec<R>; 3],
 }
 
 impl<R: Real> Near<R> {
@@ -325,7 +285,7 @@ impl<R: Real> Near<R> {
         let room = len + added + 2 * LANES;
         if self.at.len() < room {
             let room = room.max(2 * self.at.len());
-            let of_reals = self.axes.iter_mut().chain([&mut self.dist, &mut self.picked_dist]);
+            let of_reals = self.axes.iter_mut().chain([&mut self.picked_dist]);
             of_reals.for_each(|reals| reals.resize(room, R::ZERO));
             self.at.resize(room, 0);
             self.picked.resize(room, 0);
@@ -369,45 +329,58 @@ impl<R: Real> Near<R> {
         std::array::from_fn(|a| R::of(place[a].wrapping_sub(self.origin[a])))
     }
 
-    /// Measures the squared distances to the points of the eights chosen; how many are within a threshold.
+    /// Picks the candidates within a threshold, of the eights chosen: how many they are, and how many of them are within
+    /// another.
     #[inline(always)]
-    fn measure<S: Simd>(&mut self, simd: S, query: [R; 3], chosen: usize, within: R) -> usize {
+    fn pick<S: Simd>(&mut self, simd: S, query: [R; 3], chosen: usize, within: R, sure: R) -> (usize, usize) {
         let padded = self.padded();
         let [x, y, z] = &self.axes;
-        let axes = [
-            x[..padded].as_chunks::<LANES>().0,
-            y[..padded].as_chunks::<LANES>().0,
-            z[..padded].as_chunks::<LANES>().0,
-        ];
-        let dist = self.dist[..chosen * LANES].as_chunks_mut::<LANES>().0;
-        R::measure(simd, axes, &self.chosen[..chosen], query, within, dist)
-    }
-
-    /// Takes the candidates within a threshold, of the eights chosen.
-    #[inline(always)]
-    fn pick<S: Simd>(&mut self, simd: S, chosen: usize, within: R) -> usize {
-        let dist = self.dist[..chosen * LANES].as_chunks::<LANES>().0;
+        let (x, y, z) = (&x[..padded], &y[..padded], &z[..padded]);
+        let (x, y, z) = (x.as_chunks::<LANES>().0, y.as_chunks::<LANES>().0, z.as_chunks::<LANES>().0);
         // As long as each other, so that one look tells that there is room in both.
-        let room = self.padded() + LANES;
-        let picked = &mut self.picked[..room];
-        let picked_dist = &mut self.picked_dist[..room];
-        let within = R::Lanes::splat(simd, within);
-        let mut count = 0;
-        for (dist, &eight) in dist.iter().zip(&self.chosen) {
-            let dist = R::Lanes::load_array_ref(simd, dist);
+        let room = padded + LANES;
+        let (picked, picked_dist) = (&mut self.picked[..room], &mut self.picked_dist[..room]);
+        let query = query.map(|v| R::Lanes::splat(simd, v));
+        let (within, sure) = (R::Lanes::splat(simd, within), R::Lanes::splat(simd, sure));
+        let (mut count, mut count_sure) = (0, 0);
+        for &eight in &self.chosen[..chosen] {
+            let at = eight as usize;
+            let x = R::Lanes::load_array_ref(simd, &x[at]) - query[0];
+            let y = R::Lanes::load_array_ref(simd, &y[at]) - query[1];
+            let z = R::Lanes::load_array_ref(simd, &z[at]) - query[2];
+            let dist = x * x + y * y + z * z;
             let which = dist.simd_le(within);
             let end = count + LANES;
             let numbers = numbers_from(simd, eight * LANES as u32);
             R::numbers(numbers, which).store_slice(&mut picked[count..end]);
             dist.compress(which).store_slice(&mut picked_dist[count..end]);
             count += which.to_bitmask().count_ones() as usize;
+            count_sure += dist.simd_le(sure).to_bitmask().count_ones() as usize;
         }
-        count
+        picked_dist[count..count + LANES].fill(R::INFINITY);
+        (count, count_sure)
+    }
+
+    /// Keeps those of the picked that are within a threshold.
+    #[inline(always)]
+    fn keep<S: Simd>(&mut self, simd: S, count: usize, within: R) -> usize {
+        let within = R::Lanes::splat(simd, within);
+        let mut kept = 0;
+        for first in (0..count).step_by(LANES) {
+            let dist = R::Lanes::from_slice(simd, &self.picked_dist[first..first + LANES]);
+            let numbers = u32x8::from_slice(simd, &self.picked[first..first + LANES]);
+            let which = dist.simd_le(within);
+            // What is written was read before.
+            R::numbers(numbers, which).store_slice(&mut self.picked[kept..kept + LANES]);
+            dist.compress(which).store_slice(&mut self.picked_dist[kept..kept + LANES]);
+            kept += which.to_bitmask().count_ones() as usize;
+        }
+        kept
     }
 
     /// Picks the members around a place, of which all points within `reach_sq` are gathered: how many there are, and the
     /// threshold that told them from others. `None` if more has to be gathered to be sure. `guess` is a threshold to begin
-    /// with. For who sorts them anyway, some may be picked that are beyond the last member.
+    /// with. For who sorts them anyway, some may be picked that are as far as the last member.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "one call, all of it state of the search")]
     pub(super) fn select<S: Simd>(
@@ -432,108 +405,101 @@ impl<R: Real> Near<R> {
         if wanted.k.is_none() && !complete {
             return None;
         }
-        let first = R::of_f64(guess.min(most.to_f64()));
+        let is_exact = |threshold: R| threshold.to_f64() < R::EXACT as f64;
         let mut reach = R::of_f64(guess * REACH);
-        let (mut threshold, chosen) = loop {
+        let sure = R::of_f64(guess * SURE);
+        let (mut threshold, mut count) = loop {
             let whole = wanted.k.is_none() || reach >= most;
             reach = if whole { most } else { reach };
             // Thresholds beyond exact distances are widened below.
-            let widest = R::of_f64(reach.to_f64() * (1.0 + 8.0 * R::SLACK));
+            let slack = if is_exact(reach) { 0.0 } else { 8.0 * R::SLACK };
+            let widest = R::of_f64(reach.to_f64() * (1.0 + slack));
             let chosen = self.choose(simd, query, widest);
-            let counted = self.measure(simd, query, chosen, first);
-            let Some(k) = wanted.k else { break (most, chosen) };
-            match self.threshold(simd, k, chosen, reach, (first, counted)) {
-                Some(threshold) => break (threshold, chosen),
-                None if !whole => reach = most,
-                None if complete => break (most, chosen),
-                None => return None,
+            let (count, count_sure) = self.pick(simd, query, chosen, widest, sure);
+            let Some(k) = wanted.k else { break (most, count) };
+            match self.kth(simd, k, (widest, count), (sure, count_sure)) {
+                Some(kth) if kth <= reach => break (kth, count),
+                _ if !whole => reach = most,
+                _ if complete => break (most, count),
+                _ => return None,
             }
         };
-        let is_exact = threshold.to_f64() < R::EXACT as f64;
+        let is_exact = is_exact(threshold);
         if !is_exact {
             let wider = threshold.to_f64() * (1.0 + R::SLACK);
             let reaches_limit = complete && wider * (1.0 + 2.0 * R::SLACK) > cap as f64;
             threshold = if reaches_limit { most } else { R::of_f64(wider) };
         }
-        let mut count = self.pick(simd, chosen, threshold);
-        let k = wanted.k.unwrap_or(usize::MAX);
-        if sorted_later && count <= k.saturating_mul(2) {
-            return Some((count, threshold.to_f64()));
+        if wanted.k.is_some() || !is_exact {
+            count = self.keep(simd, count, threshold);
         }
-        if is_exact && count > k && count - k <= 4 {
-            while count > k {
-                self.drop_last(simd, order, count);
-                count -= 1;
-            }
-        } else if !is_exact || count > k {
+        let k = wanted.k.unwrap_or(usize::MAX);
+        let is_for_sorting = sorted_later && count <= k.saturating_mul(2);
+        if !is_for_sorting && (!is_exact || count > k) {
             count = self.cut(order, place, count, k, wanted.limit);
         }
         Some((count, threshold.to_f64()))
     }
 
-    /// A threshold that holds k candidates and few more, if `most` does. `first` is one to begin with, and how many it holds.
+    /// The k-th of the squared distances picked. `most` and `sure` are thresholds with how many they hold: all that are
+    /// picked, and perhaps fewer than k.
     #[inline(always)]
-    fn threshold<S: Simd>(&self, simd: S, k: usize, chosen: usize, most: R, first: (R, usize)) -> Option<R> {
-        let dist = self.dist[..chosen * LANES].as_chunks::<LANES>().0;
-        let spare = k / 8 + 1;
-        let aim = k as f64 + 0.5 * spare as f64;
-        let (mut at, mut count) = first;
-        let mut below = (0.0, 0.0);
-        let mut above: Option<(f64, f64)> = None;
+    fn kth<S: Simd>(&mut self, simd: S, k: usize, most: (R, usize), sure: (R, usize)) -> Option<R> {
+        let count = most.1;
+        if count < k || k == 0 {
+            return None;
+        }
+        let dist = self.picked_dist[..count.next_multiple_of(LANES)].as_chunks::<LANES>().0;
+        // The k-th lies above the first and not above the second.
+        let nothing = (R::of_f64(-1.0), 0);
+        let [mut below, mut above] = if sure.1 < k { [sure, most] } else { [nothing, sure] };
         for _ in 0..ROUNDS {
-            let (t, c) = (at.to_f64(), count as f64);
-            if count >= k {
-                if count <= k + spare {
-                    return Some(at);
-                }
-                above = Some((t, c));
-            } else if at >= most {
-                return None;
-            } else {
-                below = (t, c);
+            if above.1 - below.1 <= RANKED {
+                return Some(self.ranked(simd, count, below.0, above, k - below.1));
             }
             // On a surface as many points lie within as the squared distance is large.
-            let next = match above {
-                Some((high, many)) => below.0 + (high - below.0) * ((aim - below.1) / (many - below.1)),
-                None => (t * (aim / c.max(1.0)).min(4.0) * 1.05).max(1.0),
-            };
-            let next = R::of_f64(next);
-            at = if next < most { next } else { most };
-            count = R::count(simd, dist, at);
+            let aim = if above.1 > k + RANKED / 2 { k + RANKED / 3 } else { k.saturating_sub(RANKED / 3) };
+            let part = (aim as f64 - below.1 as f64) / (above.1 - below.1) as f64;
+            let (low, high) = (below.0.to_f64().max(0.0), above.0.to_f64());
+            let between = R::of_f64(low + (high - low) * part);
+            let lanes = R::Lanes::splat(simd, between);
+            let within = dist.iter().map(
+                #[inline(always)]
+                |dist| R::Lanes::load_array_ref(simd, dist).simd_le(lanes).to_bitmask().count_ones(),
+            );
+            let held = within.sum::<u32>() as usize;
+            *(if held < k { &mut below } else { &mut above }) = (between, held);
         }
-        match above {
-            Some((high, _)) => Some(R::of_f64(high)),
-            None => (R::count(simd, dist, most) >= k).then_some(most),
+        Some(self.kth_of_many(count, k))
+    }
+
+    /// The number `rank`, from one on, of the squared distances above one threshold and not above another, which are few.
+    #[inline(always)]
+    fn ranked<S: Simd>(&self, simd: S, count: usize, below: R, above: (R, usize), rank: usize) -> R {
+        let (low, high) = (R::Lanes::splat(simd, below), R::Lanes::splat(simd, above.0));
+        let mut few = [R::INFINITY; RANKED + LANES];
+        let mut len = 0;
+        for dist in self.picked_dist[..count.next_multiple_of(LANES)].as_chunks::<LANES>().0 {
+            let dist = R::Lanes::load_array_ref(simd, dist);
+            let which = dist.simd_gt(low) & dist.simd_le(high);
+            dist.compress(which).store_slice(&mut few[len..len + LANES]);
+            len += which.to_bitmask().count_ones() as usize;
+        }
+        few[len..len + LANES].fill(R::INFINITY);
+        match len.div_ceil(LANES) {
+            0 | 1 => rank_among::<R, S, 1>(simd, &few, rank),
+            2 => rank_among::<R, S, 2>(simd, &few, rank),
+            _ => rank_among::<R, S, 3>(simd, &few, rank),
         }
     }
 
-    /// Drops the last of the members picked, by (squared distance, index).
-    #[inline(always)]
-    fn drop_last<S: Simd>(&mut self, simd: S, order: &Order, count: usize) {
-        // Behind those picked there is room for whole lanes. What is there is not beyond the farthest.
-        self.picked_dist[count..count + LANES].fill(R::ZERO);
-        let dist = self.picked_dist[..count.next_multiple_of(LANES)].as_chunks::<LANES>().0;
-        let mut farthest = R::Lanes::splat(simd, R::ZERO);
-        for dist in dist {
-            farthest = farthest.max(R::Lanes::load_array_ref(simd, dist));
-        }
-        let farthest = farthest.reduce_max();
-        let mut last = 0;
-        let mut ties = 0;
-        for (dist, first) in dist.iter().zip((0..).step_by(LANES)) {
-            let bits = R::Lanes::load_array_ref(simd, dist).simd_ge(farthest).to_bitmask();
-            if bits != 0 {
-                last = first + bits.trailing_zeros() as usize;
-                ties += bits.count_ones();
-            }
-        }
-        if ties > 1 {
-            let tied = (0..count).filter(|&i| self.picked_dist[i] == farthest);
-            let index = |i: &usize| self.index(order, self.picked[*i] as usize);
-            last = tied.max_by_key(index).unwrap_or(last);
-        }
-        self.picked.swap(last, count - 1);
-        self.picked_dist.swap(last, count - 1);
+    /// The k-th of the squared distances picked, whatever they are.
+    #[cold]
+    fn kth_of_many(&mut self, count: usize, k: usize) -> R {
+        self.some.clear();
+        self.some.extend_from_slice(&self.picked_dist[..count]);
+        let ascending = |a: &R, b: &R| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
+        *self.some.select_nth_unstable_by(k - 1, ascending).1
     }
 
     /// Index in the cloud of a candidate.
@@ -577,6 +543,29 @@ impl<R: Real> Near<R> {
     fn offset(&self, local: [R; 3], candidate: u32) -> [i64; 3] {
         let i = candidate as usize;
         std::array::from_fn(|a| (self.axes[a][i] - local[a]).to_i64())
+    }
+
+    /// Coordinates of the members picked, in whole lanes that are filled up with the query's own, and those.
+    #[inline(always)]
+    pub(super) fn coordinates(&mut self, place: [i32; 3], count: usize) -> ([&[[R; LANES]]; 3], [R; 3]) {
+        let query = self.local(place);
+        let [x, y, z] = &self.axes;
+        // As long as each other: one look tells that a candidate is there on all axes.
+        let (x, y, z) = (&x[..self.len], &y[..self.len], &z[..self.len]);
+        let room = count.next_multiple_of(LANES);
+        for (axis, own) in self.members.iter_mut().zip(query) {
+            if axis.len() < room {
+                axis.resize(room, own);
+            }
+            axis[room.saturating_sub(LANES)..room].fill(own);
+        }
+        let [to_x, to_y, to_z] = &mut self.members;
+        let to = to_x[..count].iter_mut().zip(&mut to_y[..count]).zip(&mut to_z[..count]);
+        for (((to_x, to_y), to_z), &candidate) in to.zip(&self.picked[..count]) {
+            let i = candidate as usize;
+            (*to_x, *to_y, *to_z) = (x[i], y[i], z[i]);
+        }
+        (self.members.each_ref().map(|axis| axis[..room].as_chunks::<LANES>().0), query)
     }
 
     /// Offsets of the members picked from the query, axis by axis.
@@ -684,11 +673,32 @@ impl<R: Real> Near<R> {
             return None;
         }
         let query = self.local(place);
-        // All eights, in their order.
         let chosen = self.choose(simd, query, R::LARGEST);
-        self.measure(simd, query, chosen, R::ZERO);
-        let mut dist: Vec<f64> = self.dist[..self.len].iter().map(|d| d.to_f64()).collect();
-        let (_, kth, _) = dist.select_nth_unstable_by(k - 1, f64::total_cmp);
-        Some((*kth * (1.0 + 4.0 * R::SLACK)) as u64 + 1)
+        let (count, _) = self.pick(simd, query, chosen, R::LARGEST, R::ZERO);
+        let kth = self.kth_of_many(count, k).to_f64();
+        Some((kth * (1.0 + 4.0 * R::SLACK)) as u64 + 1)
     }
+}
+
+/// The number `rank`, from one on, of a few numbers, infinity where there is none: the largest that fewer than so many are less
+/// than. Each is held against each, which takes no branches.
+#[inline(always)]
+fn rank_among<R: Real, S: Simd, const EIGHTS: usize>(simd: S, few: &[R; RANKED + LANES], rank: usize) -> R {
+    let one = R::Lanes::splat(simd, R::of(1));
+    let zero = R::Lanes::splat(simd, R::ZERO);
+    let eights = few.as_chunks::<LANES>().0;
+    let mut less = [zero; EIGHTS];
+    for &v in &few[..EIGHTS * LANES] {
+        let v = R::Lanes::splat(simd, v);
+        for (less, eight) in less.iter_mut().zip(eights) {
+            *less += v.simd_lt(R::Lanes::load_array_ref(simd, eight)).select(one, zero);
+        }
+    }
+    let rank = R::Lanes::splat(simd, R::of(rank as i32));
+    let mut largest = zero;
+    for (less, eight) in less.iter().zip(eights) {
+        let eight = R::Lanes::load_array_ref(simd, eight);
+        largest = largest.max(less.simd_lt(rank).select(eight, zero));
+    }
+    largest.reduce_max()
 }

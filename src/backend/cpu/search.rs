@@ -6,6 +6,7 @@ use super::boxes::{Boxes, Queue, Walk};
 use super::index::{Center, CpuIndex, Finder};
 use super::near::{Near, Region, Wanted};
 use super::order::BLOCK;
+use crate::features::Shape;
 use crate::moments::{Also, Moments, Offsets};
 use crate::neighborhood::Rule;
 use crate::scales::{Ends, Lengths, Scales};
@@ -31,7 +32,7 @@ pub(super) struct Search<'i> {
     wide: Near<f64>,
     /// The box of queries; what is gathered around it, if anything is, and for which number of neighbours.
     home: [[i32; 3]; 2],
-    gathered: Option<(Region, Option<usize>)>,
+    gathered: Option<Gathered>,
     /// Whether the box holds too much: each query then gathers for itself.
     crowded: bool,
     /// Largest threshold since the box was entered, and that of the last query.
@@ -46,15 +47,30 @@ pub(super) struct Search<'i> {
     in_any_order: Vec<u32>,
     /// Offsets of what was found last, in its order.
     by_axis: [Vec<f64>; 3],
+    /// How many members `near` holds instead, if it does, around a place: all sums of their products are exact in f32.
+    short: Option<(usize, [i32; 3])>,
     /// Where the neighbourhoods end, for who asks for several.
     pub(super) lengths: Lengths,
     /// Sums of those, likewise.
     pub(super) sums: Vec<Moments>,
+    /// What formulas see of one of them.
+    pub(super) shape: Shape,
+}
+
+/// What is gathered around a box.
+#[derive(Debug, Clone, Copy)]
+struct Gathered {
+    reach_sq: u64,
+    k: Option<usize>,
+    /// Whether it is `near` that holds it.
+    is_narrow: bool,
 }
 
 /// What a search gives beside the offsets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Give {
+    /// Offsets, unless sums in f32 are exact: see [`Search::short`].
+    Short,
     Offsets,
     /// Offsets in the order of the members.
     Ordered,
@@ -87,8 +103,10 @@ impl<'i> Search<'i> {
             found: Vec::new(),
             in_any_order: Vec::new(),
             by_axis: Default::default(),
+            short: None,
             lengths: Lengths::default(),
             sums: Vec::new(),
+            shape: Shape::default(),
         }
     }
 
@@ -121,13 +139,6 @@ impl<'i> Search<'i> {
     pub(super) fn in_any_order(&mut self, center: Center, rule: Rule) -> &[u32] {
         self.search_for(center, rule, Give::Members);
         &self.in_any_order
-    }
-
-    /// Offsets of the members from the centre in any order, axis by axis: exact in f64.
-    #[inline(always)]
-    fn offsets<S: Simd>(&mut self, simd: S, center: Center, rule: Rule) -> Offsets<'_> {
-        self.search(simd, center, rule, Give::Offsets);
-        self.by_axis.each_ref().map(|axis| &axis[..])
     }
 
     /// How many members the first neighbourhood has.
@@ -175,8 +186,15 @@ impl<'i> Search<'i> {
     ) {
         let foreign = around.is_foreign();
         match (&scales.ends, &mut *out) {
-            (Ends::Counts(_, None), [moments]) => {
-                let offsets = self.offsets(simd, around, scales.rule);
+            (Ends::Counts(_, None) | Ends::Limits(_), [moments]) => {
+                let give = if also.any() { Give::Offsets } else { Give::Short };
+                self.search(simd, around, scales.rule, give);
+                if let Some((count, place)) = self.short.take() {
+                    let (members, query) = self.near.coordinates(place, count);
+                    Moments::of_near(simd, members, query, count, foreign, moments);
+                    return;
+                }
+                let offsets = self.by_axis.each_ref().map(|axis| &axis[..]);
                 Moments::by_axis(simd, offsets, foreign, also, moments);
             }
             (Ends::Limits(limits), _) => self.moments_within(simd, around, scales.rule, limits, also, out),
@@ -271,15 +289,19 @@ impl<'i> Search<'i> {
             self.gathered = None;
         }
         loop {
-            let region = match self.gathered {
-                Some((region, k)) if k == wanted.k => region,
+            let gathered = match self.gathered {
+                Some(gathered) if gathered.k == wanted.k => gathered,
                 _ => self.gather_first(simd, boxes, wanted, place),
             };
-            let narrow = region.is_narrow();
+            let (narrow, reach_sq) = (gathered.is_narrow, gathered.reach_sq);
             let sorted = matches!(give, Give::Ordered | Give::Sorted);
             let selected = match narrow {
-                true => self.near.select(simd, order, place, wanted, region.reach_sq, self.last, sorted),
-                false => self.wide.select(simd, order, place, wanted, region.reach_sq, self.last, sorted),
+                true => self.near.select(simd, order, place, wanted, reach_sq, self.last, sorted),
+                false => apart(
+                    simd,
+                    #[inline(always)]
+                    || self.wide.select(simd, order, place, wanted, reach_sq, self.last, sorted),
+                ),
             };
             let Some((count, threshold)) = selected else {
                 self.gather_more(simd, boxes, narrow, rule.k, wanted, place);
@@ -287,34 +309,42 @@ impl<'i> Search<'i> {
             };
             self.last = threshold;
             self.reached = self.reached.max(threshold);
-            match (give, narrow) {
-                (Give::Offsets, true) => self.near.offsets(place, count, &mut self.by_axis),
-                (Give::Offsets, false) => self.wide.offsets(place, count, &mut self.by_axis),
-                (Give::Members, true) => self.near.members(order, count, &mut self.in_any_order),
-                (Give::Members, false) => self.wide.members(order, count, &mut self.in_any_order),
-                (Give::Ordered | Give::Sorted, _) => {
-                    let found = (give == Give::Sorted).then_some(&mut self.found);
-                    match narrow {
-                        true => self.near.sorted(
-                            order,
-                            place,
-                            (count, threshold),
-                            wanted,
-                            found,
-                            &mut self.by_axis,
-                        ),
-                        false => self.wide.sorted(
-                            order,
-                            place,
-                            (count, threshold),
-                            wanted,
-                            found,
-                            &mut self.by_axis,
-                        ),
-                    }
+            if give == Give::Short && narrow && threshold * (count as f64) < (1u64 << 24) as f64 {
+                self.short = Some((count, place));
+                return;
+            }
+            return apart(
+                simd,
+                #[inline(always)]
+                || self.hand_over((count, threshold), narrow, place, wanted, give),
+            );
+        }
+    }
+
+    /// Writes what was selected where it is looked for.
+    #[inline(always)]
+    fn hand_over(
+        &mut self,
+        selected: (usize, f64),
+        narrow: bool,
+        place: [i32; 3],
+        wanted: Wanted,
+        give: Give,
+    ) {
+        let order = &self.index.order;
+        match (give, narrow) {
+            (Give::Offsets | Give::Short, true) => self.near.offsets(place, selected.0, &mut self.by_axis),
+            (Give::Offsets | Give::Short, false) => self.wide.offsets(place, selected.0, &mut self.by_axis),
+            (Give::Members, true) => self.near.members(order, selected.0, &mut self.in_any_order),
+            (Give::Members, false) => self.wide.members(order, selected.0, &mut self.in_any_order),
+            (Give::Ordered | Give::Sorted, _) => {
+                let found = (give == Give::Sorted).then_some(&mut self.found);
+                let offsets = &mut self.by_axis;
+                match narrow {
+                    true => self.near.sorted(order, place, selected, wanted, found, offsets),
+                    false => self.wide.sorted(order, place, selected, wanted, found, offsets),
                 }
             }
-            return;
         }
     }
 
@@ -349,7 +379,7 @@ impl<'i> Search<'i> {
     /// Gathers candidates around a box that was entered: as far as the rule's radius, else as far as the neighbours of the
     /// box before reached, else as far as is surely enough.
     #[inline(always)]
-    fn gather_first<S: Simd>(&mut self, simd: S, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
+    fn gather_first<S: Simd>(&mut self, simd: S, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Gathered {
         let reach_sq = match (wanted.k, self.ahead) {
             (None, _) => wanted.limit,
             (Some(_), Some(ahead)) if !self.crowded => (ahead as u64).saturating_add(1),
@@ -366,22 +396,22 @@ impl<'i> Search<'i> {
         reach_sq: u64,
         wanted: Wanted,
         place: [i32; 3],
-    ) -> Region {
+    ) -> Gathered {
         let is_point = self.home[0] == self.home[1];
         let most = match wanted.k {
             Some(k) if !is_point => MOST_CANDIDATES.0 + k.saturating_mul(MOST_CANDIDATES.1),
             _ => usize::MAX,
         };
         let region = Region { low: self.home[0], high: self.home[1], reach_sq };
-        if self.gather_region(simd, boxes, region, wanted.k, most) {
-            return region;
+        match self.gather_region(simd, boxes, region, wanted.k, most) {
+            (gathered, true) => gathered,
+            (_, false) => self.gather_alone(simd, boxes, wanted, place),
         }
-        self.gather_alone(simd, boxes, wanted, place)
     }
 
     /// Gathers candidates of one query of a box around which there are too many: the others of it look for themselves, too.
     #[cold]
-    fn gather_alone<S: Simd>(&mut self, simd: S, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Region {
+    fn gather_alone<S: Simd>(&mut self, simd: S, boxes: &Boxes, wanted: Wanted, place: [i32; 3]) -> Gathered {
         self.crowded = true;
         self.home = [place; 2];
         let k = wanted.k.unwrap_or(usize::MAX);
@@ -389,12 +419,11 @@ impl<'i> Search<'i> {
         let region = Region { low: place, high: place, reach_sq };
         simd.vectorize(
             #[inline(always)]
-            || self.gather_region(simd, boxes, region, wanted.k, usize::MAX),
-        );
-        region
+            || self.gather_region(simd, boxes, region, wanted.k, usize::MAX).0,
+        )
     }
 
-    /// Whether no more than `most` candidates were there to be gathered.
+    /// What is gathered, and whether no more than `most` candidates were there to be.
     #[inline(always)]
     fn gather_region<S: Simd>(
         &mut self,
@@ -403,17 +432,22 @@ impl<'i> Search<'i> {
         region: Region,
         k: Option<usize>,
         most: usize,
-    ) -> bool {
+    ) -> (Gathered, bool) {
         let order = &self.index.order;
         let boxes = (boxes, &mut self.walk);
-        let fits = match region.is_narrow() {
-            true => self.near.gather(simd, order, boxes, &region, k, most),
-            false => self.wide.gather(simd, order, boxes, &region, k, most),
-        };
+        let gathered = Gathered { reach_sq: region.reach_sq, k, is_narrow: region.is_narrow() };
+        let fits = apart(
+            simd,
+            #[inline(always)]
+            || match gathered.is_narrow {
+                true => self.near.gather(simd, order, boxes, &region, k, most),
+                false => self.wide.gather(simd, order, boxes, &region, k, most),
+            },
+        );
         if fits {
-            self.gathered = Some((region, k));
+            self.gathered = Some(gathered);
         }
-        fits
+        (gathered, fits)
     }
 
     /// A squared distance within which every place of a box has `k` points: the k-th of the blocks' nearest the box, taken
@@ -439,6 +473,12 @@ impl<'i> Search<'i> {
             false => *bounds.select_nth_unstable(k - 1).1,
         }
     }
+}
+
+/// Works in a function of its own: what is done for each query stays small, and has the registers for itself.
+#[inline(never)]
+fn apart<S: Simd, T>(simd: S, work: impl FnOnce() -> T) -> T {
+    simd.vectorize(work)
 }
 
 #[cfg(test)]

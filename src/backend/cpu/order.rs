@@ -12,7 +12,7 @@ use crate::watch::Watch;
 
 /// Points of a block at most, unless they share one place. Its queries are searched together: with fewer, less of the
 /// work is shared, with more, each looks at more candidates.
-pub(super) const BLOCK: usize = 24;
+pub(super) const BLOCK: usize = 32;
 
 /// Points from which sorting and cutting go parallel.
 const PARALLEL: usize = 1 << 14;

@@ -703,7 +703,8 @@ impl<'a, 'j: 'a> Runner<'a, 'j> {
             self.waiting().read(back, used + STAMP_BYTES, &submitted.index, "computing", |bytes| {
                 let begin = Instant::now();
                 let (own, stamps) = bytes.split_at(used as usize);
-                let out = self.workers.install(|| take(own));
+                // Counters alone are not worth the way to another thread.
+                let out = if used > COUNTERS { self.workers.install(|| take(own)) } else { take(own) };
                 taking = begin.elapsed();
                 (out, submitted.times(stamps, period))
             })?;
@@ -753,7 +754,6 @@ fn gpu_stage(stage: &'static str) -> &'static str {
         "search" => "gpu search",
         "probe" => "gpu probe",
         "search again" => "gpu search again",
-        "search more" => "gpu search more",
         "search crew" => "gpu search crew",
         "search last" => "gpu search last",
         "search wide" => "gpu search wide",

@@ -270,6 +270,12 @@ impl<'c> Recorder<'c> {
         }
     }
 
+    /// Submits what was recorded so far: the device works on it while the host records what follows.
+    pub(crate) fn go_ahead(&mut self) {
+        self.submit_part();
+        self.spent = 0.0;
+    }
+
     /// Submits what was recorded so far unless the call is cancelled, and goes on.
     fn submit_part(&mut self) {
         let descriptor = wgpu::CommandEncoderDescriptor { label: None };

@@ -2,15 +2,19 @@
 
 // Whether a symmetric, positive semi-definite matrix has rank 1 at most: its 2 x 2 principal minors vanish. Exact.
 fn is_line(m: array<vec2<u32>, 6>) -> bool {
-    let xx = m[0];
-    let yy = m[3];
-    let zz = m[5];
-    let xy = abs64(m[1]);
-    let xz = abs64(m[2]);
-    let yz = abs64(m[4]);
-    return all(multiply128(xx, yy) == multiply128(xy, xy))
-        && all(multiply128(xx, zz) == multiply128(xz, xz))
-        && all(multiply128(yy, zz) == multiply128(yz, yz));
+    // Two entries of the diagonal, and the one beside both.
+    var first = m[0];
+    var second = m[3];
+    var beside = abs64(m[1]);
+    var line = true;
+    for (var minor = 0u; line && minor < 3u; minor += 1u) {
+        line = all(multiply128(first, second) == multiply128(beside, beside));
+        let is_last = minor == 1u;
+        first = select(first, m[3], is_last);
+        second = m[5];
+        beside = abs64(select(m[2], m[4], is_last));
+    }
+    return line;
 }
 
 fn scatter_entry(n: u32, squares: Squares, i: u32, a: i32, b: i32) -> vec2<u32> {

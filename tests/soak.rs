@@ -1,6 +1,7 @@
 //! Many chunks through one engine: buffers are reused, and nothing grows.
 //!
-//! `LIDAR_FEATURES_SOAK=1000` says how many chunks; 60 unless it does.
+//! `LIDAR_FEATURES_SOAK=1000` says how many chunks; 60 unless it does. A second driver is given smaller ones
+//! (`LIDAR_FEATURES_CHUNKS=few`).
 #![allow(missing_docs)]
 
 mod common;
@@ -13,8 +14,9 @@ use lidar_features::{FeatureSet, Frame, Neighborhood, PointCloud, PoolStats, syn
 
 /// Bytes of device memory that the engine may take.
 const BUDGET: u64 = 256 << 20;
-const POINTS: usize = 400_000;
-const CHUNK: usize = 108_000;
+/// Points of the cloud, and of a chunk.
+const POINTS: [usize; 2] = [400_000, 108_000];
+const FEW_POINTS: [usize; 2] = [100_000, 27_000];
 /// Chunks after which nothing may grow.
 const SETTLED: usize = 40;
 
@@ -23,6 +25,11 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 fn chunks_wanted() -> usize {
     std::env::var("LIDAR_FEATURES_SOAK").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
+}
+
+fn points() -> [usize; 2] {
+    let few = std::env::var("LIDAR_FEATURES_CHUNKS").is_ok_and(|chunks| chunks == "few");
+    if few { FEW_POINTS } else { POINTS }
 }
 
 /// Resident bytes of this process, where the system says so.
@@ -34,9 +41,10 @@ fn resident() -> Option<u64> {
 #[test]
 fn buffers_are_reused_and_nothing_grows() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let engine = gpu_engine_with(|b| b.chunk_points(CHUNK).gpu_memory(BUDGET));
+    let [points, chunk] = points();
+    let engine = gpu_engine_with(|b| b.chunk_points(chunk).gpu_memory(BUDGET));
     let Some(engine) = engine else { return };
-    let scene = synthetic::scene("als", POINTS, 5).unwrap();
+    let scene = synthetic::scene("als", points, 5).unwrap();
     let set = FeatureSet::parse("normals,planarity,knn_distance").unwrap();
     let seen: Arc<Mutex<Vec<(PoolStats, u64)>>> = Arc::default();
     let watched = engine.on_progress({

@@ -1,8 +1,9 @@
 //! Everything that a device can do wrong, at every call of a run in ten chunks: the call ends in time, with the CPU's
 //! answer or a typed error, and what comes after is as if nothing had been.
 //!
-//! `LIDAR_FEATURES_FAULTS=all` plants faults at every call index, `few` at the first and the last, otherwise at
-//! about five of each kind, and of losses, which spoil a device for good and take a new one each, at three.
+//! `LIDAR_FEATURES_FAULTS=all` plants faults at every call index, otherwise at about five of each kind, and of losses, which
+//! spoil a device for good and take a new one each, at three. With `few` it is the first and the last, with three chunks at
+//! a time only, and losses meet sums within a radius, for which fewer shaders are compiled.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ pub(super) fn points() -> Vec<[i32; 3]> {
 enum Ask {
     /// One submission a chunk, and one more for stragglers.
     Sums,
+    /// One submission a chunk, of fewer kernels.
+    SumsWithin,
     /// Several submissions a chunk, lists on the device.
     Members,
     Lists,
@@ -64,6 +67,9 @@ impl Ask {
         Ok(match self {
             Self::Sums => {
                 columns(engine.features(&cloud, &set("normals,planarity")?, Neighborhood::knn(6)?)?)
+            }
+            Self::SumsWithin => {
+                columns(engine.features(&cloud, &set("normals,planarity")?, Neighborhood::radius(0.8)?)?)
             }
             Self::Members => {
                 columns(engine.features(&cloud, &set("plane_fit")?, Neighborhood::radius(0.8)?)?)
@@ -178,7 +184,7 @@ fn reached(bench: &mut Bench, engine: &Engine, ask: Ask, site: Site) -> (usize, 
     device.faults.disarm();
     let (answer, report) = bench.timed(engine, ask).unwrap();
     assert!(report.chunks >= 10, "{} chunks", report.chunks);
-    assert!(report.stragglers > 0 || ask == Ask::Members);
+    assert!(report.stragglers > 0 || matches!(ask, Ask::Members | Ask::SumsWithin));
     assert_eq!((report.backend, &report.fallback), ("gpu", &None));
     (device.faults.reached(site), answer)
 }
@@ -189,6 +195,11 @@ fn wanted(which: &str) -> bool {
 
 fn all_wanted() -> bool {
     wanted("all")
+}
+
+/// Chunks at a time.
+fn slots_wanted() -> &'static [usize] {
+    if wanted("few") { &[3] } else { &[1, 3] }
 }
 
 /// Call indices to plant a fault at: all of them, or about so many, the first and the last among them.
@@ -230,7 +241,7 @@ fn passing() -> Vec<Passing> {
 fn steps_that_fail(ask: Ask) {
     let Some(mut bench) = Bench::new() else { return };
     let on_cpu = bench.cpu(ask);
-    for slots in [1, 3] {
+    for &slots in slots_wanted() {
         let setting = Setting { slots, shared: false };
         for backend in [Backend::Gpu, Backend::Auto] {
             let engine = bench.engine(backend, setting);
@@ -312,9 +323,10 @@ fn losses(kind: Kind, shared: bool) {
     let sites =
         [Site::Allocate, Site::BeforeSubmit, Site::DuringSubmit, Site::AfterSubmit, Site::Wait, Site::Mapped];
     let mut told = 0;
-    for ask in [Ask::Sums, Ask::Members] {
+    let sums = if wanted("few") { Ask::SumsWithin } else { Ask::Sums };
+    for ask in [sums, Ask::Members] {
         let on_cpu = bench.cpu(ask);
-        for slots in [1, 3] {
+        for &slots in slots_wanted() {
             let setting = Setting { slots, shared };
             let engine = bench.engine(Backend::Gpu, setting);
             for site in sites {
@@ -400,7 +412,7 @@ fn panics_become_errors() {
     let Some(mut bench) = Bench::new() else { return };
     for ask in [Ask::Sums, Ask::Members] {
         let on_cpu = bench.cpu(ask);
-        for slots in [1, 3] {
+        for &slots in slots_wanted() {
             for backend in [Backend::Gpu, Backend::Auto] {
                 let engine = bench.engine(backend, Setting { slots, shared: false });
                 let device = device(&engine);

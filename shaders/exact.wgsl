@@ -67,8 +67,8 @@ fn multiply128(a: vec2<u32>, b: vec2<u32>) -> vec4<u32> {
     return vec4<u32>(p00.x, middle2.x, high.x, high.y);
 }
 
-// To the nearest f32, halfway cases to even. No branches: as many as there are numbers in a record were half of what
-// drivers compile of a search.
+// To the nearest f32, halfway cases to even. No branches: inlined for each number of a record, they were a third of what
+// SwiftShader compiled of a search.
 fn round64(a: vec2<u32>) -> f32 {
     let magnitude = abs64(a);
     let short = magnitude.y == 0u;
